@@ -1,0 +1,1 @@
+"""Tables, figures and the page: pure functions of stored rows. Imports only the hub, and no torch."""

@@ -1,0 +1,229 @@
+"""What a task, a solver and an outcome are. Shapes are named once, here.
+
+Sequences are (time, batch, channel); states of an initial value problem are (..., dimension); tasks speak NumPy
+(float64), solvers may use torch inside. Nothing here imports torch: the hub is light.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Literal, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from .equation import Equation
+from .errors import Diverged
+
+Array = npt.NDArray[Any]
+Loss = Literal["cross_entropy", "mean_squared_error"]
+Status = Literal["ok", "diverged", "failed", "timeout", "memory", "skipped"]
+
+
+@dataclass(frozen=True)
+class Budget:
+    """How much learning a point may do. Part of its identity.
+
+    updates: optimiser steps; batch: sequences in each; learning_rate: of Adam; clip: bound of the gradient norm
+    (0: none); evaluations: how many times along the way the test loss is recorded (for the learning curve).
+    """
+
+    updates: int = 300
+    batch: int = 32
+    learning_rate: float = 1e-2
+    clip: float = 1.0
+    evaluations: int = 20
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Sequences to learn from or to be judged on.
+
+    inputs: (time, batch, inputs) float64. targets: (time, batch) int64 class numbers for a cross-entropy,
+    (time, batch, outputs) float64 for a squared error. weights: (time, batch) float64, the weight of each position in
+    the loss (0 where the output is ignored).
+    """
+
+    inputs: Array
+    targets: Array
+    weights: Array
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What an evaluation found; `run` wraps it into a row.
+
+    metrics: numbers by the names of `suite.metrics`; curves: plain lists, for figures; cost: `f_calls`, `parameters`,
+    `train_seconds`, ...; properties: facts about the task or solver that reports need (`primary_metric`, ...).
+    """
+
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    curves: Mapping[str, Any] = field(default_factory=dict)
+    cost: Mapping[str, float] = field(default_factory=dict)
+    properties: Mapping[str, Any] = field(default_factory=dict)
+    status: Status = "ok"
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class Trajectory:
+    """A solved initial value problem: y[i] at time t[i], with what it cost.
+
+    t: (n,); y: (n, ..., dimension). f_calls counts evaluations of the field (a batched one counts once). accepted and
+    rejected count steps; a fixed grid rejects none.
+    """
+
+    t: Array
+    y: Array
+    f_calls: int
+    accepted: int
+    rejected: int = 0
+
+
+class Forecaster(Protocol):
+    """A trained sequence model seen through NumPy."""
+
+    def outputs(self, inputs: Array) -> Array:
+        """(time, batch, inputs) -> (time, batch, outputs), from the zero state."""
+        ...
+
+    def begin(self, context: Array) -> Array:
+        """Read a context (time, batch, inputs) from the zero state, remember the state; the last output (batch, outputs)."""
+        ...
+
+    def step(self, inputs: Array) -> Array:
+        """One further step with inputs (batch, inputs) from the remembered state; its output (batch, outputs)."""
+        ...
+
+
+class Solver(Protocol):
+    """A point's system under test: a learned recurrence, or an integrator of a given field."""
+
+    @property
+    def learns(self) -> bool:
+        """True for a recurrent network that has to be trained; False for an integrator of the problem's own field."""
+        ...
+
+    def properties(self) -> dict[str, Any]:
+        """Facts for the row: stages, ode_order, order, stability polynomial, ..."""
+        ...
+
+    def learn(self, task: LearningTask, seed: int, budget: Budget) -> Learned:
+        """Train a fresh model on the task. Raises `UsageError` where `learns` is False."""
+        ...
+
+    def solve(self, equation: Equation, y0: Array, t: Array) -> Trajectory:
+        """Integrate the equation from y0 (..., dimension) at t[0] and report at every time of t.
+
+        Raises `UsageError` where `learns` is True, `Diverged` where the solution leaves the finite numbers.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class Learned:
+    """A trained model and the account of its training."""
+
+    forecaster: Forecaster
+    outcome: Outcome
+
+
+class Task(ABC):
+    """A question put to solvers. A task is a frozen dataclass; its fields are its parameters in an experiment."""
+
+    name: ClassVar[str]
+    primary_metric: ClassVar[str]
+
+    @abstractmethod
+    def evaluate(self, solver: Solver, seed: int, budget: Budget) -> Outcome:
+        """Put the question to one solver with one seed."""
+
+
+class LearningTask(Task):
+    """A task learned from sequences. An author writes the sizes, the data, the baseline and the metrics.
+
+    inputs, outputs: channels in and out (for a cross-entropy, outputs is the number of classes).
+    """
+
+    loss: ClassVar[Loss]
+    test_size: ClassVar[int] = 500
+
+    @property
+    @abstractmethod
+    def inputs(self) -> int: ...
+
+    @property
+    @abstractmethod
+    def outputs(self) -> int: ...
+
+    @property
+    @abstractmethod
+    def memory_length(self) -> int:
+        """Steps between the first input that matters and the output that needs it."""
+
+    @abstractmethod
+    def batch(self, size: int, rng: np.random.Generator) -> Batch:
+        """Draw `size` fresh sequences; every random number comes from `rng`."""
+
+    @abstractmethod
+    def baseline(self) -> dict[str, float]:
+        """By metric name, what the best predictor without memory reaches. Must hold the primary metric."""
+
+    @abstractmethod
+    def measure(self, outputs: Array, batch: Batch) -> dict[str, float]:
+        """The task's metrics of a model's outputs (time, batch, outputs) on a test batch."""
+
+    def judge(self, model: Forecaster, seed: int) -> Outcome:
+        """Metrics and curves of a trained model; by default `measure` on one test batch."""
+        from .seeds import stream
+
+        batch = self.batch(self.test_size, stream(seed, f"{self.name}/test"))
+        return Outcome(metrics=self.measure(model.outputs(batch.inputs), batch))
+
+    def evaluate(self, solver: Solver, seed: int, budget: Budget) -> Outcome:
+        """Train, judge, and put the baseline beside the result."""
+        learned = solver.learn(self, seed, budget)
+        trained = learned.outcome
+        if trained.status == "ok":
+            judged = self.judge(learned.forecaster, seed)
+        else:
+            judged = Outcome()
+        baseline = {f"baseline_{key}": value for key, value in self.baseline().items()}
+        return Outcome(
+            metrics={**trained.metrics, **judged.metrics, **baseline},
+            curves={**trained.curves, **judged.curves},
+            cost={**trained.cost, **judged.cost},
+            properties={**trained.properties, **judged.properties, "memory_length": self.memory_length},
+            status=trained.status if trained.status != "ok" else judged.status,
+            reason=trained.reason or judged.reason,
+        )
+
+
+@dataclass(frozen=True)
+class InitialValueProblem:
+    """y' = f(t, y), y(t0) = y0, with a reference value at t1.
+
+    reference: y(t1), correct to at least 14 significant digits of its largest component; source: where the problem is
+    published; how: how the reference was computed.
+    """
+
+    equation: Equation
+    y0: tuple[float, ...]
+    t0: float
+    t1: float
+    reference: tuple[float, ...]
+    source: str
+    how: str
+
+
+class Audit(Task):
+    """A task that examines a solver rather than scoring it."""
+
+
+def finite(y: Array, what: str) -> Array:
+    """The array itself; raises `Diverged` when it holds a NaN or an infinity."""
+    if not np.isfinite(y).all():
+        raise Diverged(f"{what} is not finite")
+    return y

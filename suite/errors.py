@@ -1,0 +1,26 @@
+"""The errors a user can cause, each one sentence, and the nearest valid name."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class UsageError(ValueError):
+    """The command, a file or an argument is wrong. The message is one sentence: what was wrong, what was expected."""
+
+
+class Diverged(ArithmeticError):
+    """A computation left the finite numbers, or its loss grew past any use; the message says which and when."""
+
+
+def nearest(name: str, valid: Iterable[str]) -> str:
+    """A half sentence with the nearest valid name, or with all of them when none is near."""
+    names = sorted(valid)
+    close = difflib.get_close_matches(name, names, n=1, cutoff=0.5) or [n for n in names if n.startswith(name)][:1]
+    return f"did you mean {close[0]!r}?" if close else f"expected one of {', '.join(names)}."
+
+
+def unknown(kind: str, name: str, valid: Iterable[str]) -> UsageError:
+    """The error for a name that is not in the catalogue."""
+    return UsageError(f"unknown {kind} {name!r}: {nearest(name, valid)}")
