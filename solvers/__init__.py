@@ -1,0 +1,21 @@
+"""Systems under test: tableaux, fields, the cell, backends. Public names load on first use, so that listing needs no torch."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .cell import ODERNN as ODERNN
+    from .integrate import integrate as integrate
+    from .tableaux import TABLEAUX as TABLEAUX
+
+_HOMES = {"ODERNN": ".cell", "integrate": ".integrate", "TABLEAUX": ".tableaux"}
+
+__all__ = ["ODERNN", "TABLEAUX", "integrate"]  # noqa: F822 (loaded by __getattr__)
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        return getattr(import_module(_HOMES[name], __name__), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

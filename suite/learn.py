@@ -1,0 +1,173 @@
+"""The one training loop: Adam on fresh sequences, with an account of how the gradient travels through time."""
+
+from __future__ import annotations
+
+import time
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from .contracts import Array, Batch, Budget, Learned, LearningTask, Outcome
+from .errors import Diverged
+from .seeds import stream
+
+HOPELESS = 1e4
+"""A loss this many times that of constant zero outputs is a diverged training."""
+
+VALIDATION_SIZE = 100
+"""Sequences in the validation batch of the learning curve and of the gradient ratio."""
+
+
+class SequenceModel(Protocol):
+    """A recurrence with a readout: (time, batch, inputs) -> (time, batch, outputs), and its state."""
+
+    def __call__(self, x: Tensor, state: Any = None) -> tuple[Tensor, Any]: ...
+
+    def parameters(self) -> Any: ...
+
+    def train(self, mode: bool = True) -> Any: ...
+
+
+class TorchForecaster:
+    """A trained model seen through NumPy (the hub's `Forecaster`)."""
+
+    def __init__(self, model: SequenceModel, device: torch.device, dtype: torch.dtype) -> None:
+        self._model, self._device, self._dtype = model, device, dtype
+        self._state: Any = None
+
+    def _call(self, inputs: Array, state: Any) -> tuple[Array, Any]:
+        with torch.no_grad():
+            outputs, state = self._model(torch.as_tensor(inputs, dtype=self._dtype, device=self._device), state)
+        return outputs.double().cpu().numpy(), state
+
+    def outputs(self, inputs: Array) -> Array:
+        return self._call(inputs, None)[0]
+
+    def begin(self, context: Array) -> Array:
+        outputs, self._state = self._call(context, None)
+        last: Array = outputs[-1]
+        return last
+
+    def step(self, inputs: Array) -> Array:
+        outputs, self._state = self._call(inputs[None], self._state)
+        last: Array = outputs[-1]
+        return last
+
+
+class _Objective:
+    """The task's weighted loss of a model on a batch, in torch."""
+
+    def __init__(self, task: LearningTask, device: torch.device, dtype: torch.dtype) -> None:
+        self._loss, self._device, self._dtype = task.loss, device, dtype
+
+    def tensors(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
+        whole = self._loss == "cross_entropy"
+        return (
+            torch.as_tensor(batch.inputs, dtype=self._dtype, device=self._device),
+            torch.as_tensor(batch.targets, dtype=torch.long if whole else self._dtype, device=self._device),
+            torch.as_tensor(batch.weights, dtype=self._dtype, device=self._device),
+        )
+
+    def __call__(self, outputs: Tensor, targets: Tensor, weights: Tensor) -> Tensor:
+        if self._loss == "cross_entropy":
+            each = torch.nn.functional.cross_entropy(outputs.flatten(0, 1), targets.flatten(), reduction="none")
+            each = each.view(weights.shape)
+        else:
+            each = (outputs - targets).square().mean(-1)
+        return (each * weights).sum() / weights.sum()
+
+
+def _leaves(state: Any) -> list[Tensor]:
+    return [state] if isinstance(state, Tensor) else list(state)
+
+
+def gradient_ratio(model: SequenceModel, objective: _Objective, tensors: tuple[Tensor, Tensor, Tensor]) -> float | None:
+    """||dL/dy_first|| / ||dL/dy_last|| of the state after the first and before the last step of a sequence.
+
+    Far below one the gradient vanishes on its way back through time, far above it explodes. None for sequences under
+    three steps or where the last gradient is zero.
+    """
+    x, targets, weights = tensors
+    if len(x) < 3:
+        return None
+    with torch.enable_grad():
+        head, first = model(x[:1])
+        body, last = model(x[1:-1], first)
+        tail, _ = model(x[-1:], last)
+        loss = objective(torch.cat([head, body, tail]), targets, weights)
+        early, late = _leaves(first), _leaves(last)
+        slopes = torch.autograd.grad(loss, early + late, allow_unused=True)
+
+    def norm(parts: tuple[Tensor | None, ...]) -> float:
+        return float(sum(float(p.double().square().sum()) for p in parts if p is not None)) ** 0.5
+
+    bottom = norm(slopes[len(early) :])
+    return norm(slopes[: len(early)]) / bottom if bottom > 0 else None
+
+
+def learn(
+    model: SequenceModel, task: LearningTask, seed: int, budget: Budget, device: torch.device, dtype: torch.dtype
+) -> Learned:
+    """Train `model` on `task` within `budget` and account for it.
+
+    Metrics: train_loss (mean of the last tenth of the updates), gradient_ratio and gradient_ratio_before. Curve:
+    learning. Cost: train_seconds, updates. A loss or gradient that is not finite, or a loss beyond `HOPELESS`,
+    ends the training with status "diverged" and its reason; it is an outcome, not an error.
+    """
+    objective = _Objective(task, device, dtype)
+    optimiser = torch.optim.Adam(model.parameters(), lr=budget.learning_rate)
+    rng = stream(seed, f"{task.name}/train")
+    validation = objective.tensors(task.batch(VALIDATION_SIZE, stream(seed, f"{task.name}/validation")))
+    zeros = torch.zeros(*validation[0].shape[:2], task.outputs, dtype=dtype, device=device)
+    bound = HOPELESS * float(objective(zeros, *validation[1:]))
+    every = max(1, budget.updates // max(1, budget.evaluations))
+    losses: list[float] = []
+    marks: dict[str, list[float]] = {"updates": [], "loss": [], "test": []}
+    metrics: dict[str, float] = {}
+    status, reason = "ok", ""
+    started = time.perf_counter()
+    try:
+        _note(metrics, "gradient_ratio_before", gradient_ratio(model, objective, validation))
+        for update in range(1, budget.updates + 1):
+            x, targets, weights = objective.tensors(task.batch(budget.batch, rng))
+            loss = objective(model(x)[0], targets, weights)
+            value = float(loss)
+            _check(value, bound, "loss", update)
+            optimiser.zero_grad(set_to_none=True)
+            loss.backward()
+            size = torch.nn.utils.clip_grad_norm_(model.parameters(), budget.clip or float("inf"))
+            _check(float(size), float("inf"), "gradient", update)
+            optimiser.step()
+            losses.append(value)
+            if update % every == 0 or update == budget.updates:
+                with torch.no_grad():
+                    test = float(objective(model(validation[0])[0], *validation[1:]))
+                for key, number in (("updates", update), ("loss", sum(losses[-every:]) / every), ("test", test)):
+                    marks[key].append(number)
+        _note(metrics, "gradient_ratio", gradient_ratio(model, objective, validation))
+    except Diverged as error:
+        status, reason = "diverged", str(error)
+    tail = losses[-max(1, len(losses) // 10) :]
+    if tail:
+        metrics["train_loss"] = sum(tail) / len(tail)
+    outcome = Outcome(
+        metrics=metrics,
+        curves={"learning": marks},
+        cost={"train_seconds": time.perf_counter() - started, "updates": len(losses)},
+        status="diverged" if status == "diverged" else "ok",
+        reason=reason,
+    )
+    return Learned(TorchForecaster(model, device, dtype), outcome)
+
+
+def _note(metrics: dict[str, float], name: str, value: float | None) -> None:
+    if value is not None:
+        metrics[name] = value
+
+
+def _check(value: float, bound: float, what: str, update: int) -> None:
+    if value != value:
+        raise Diverged(f"NaN {what} at update {update}")
+    if not value < bound and what == "loss" or value == float("inf"):
+        raise Diverged(f"{what} {value:.3g} at update {update}")

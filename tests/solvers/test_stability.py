@@ -1,0 +1,262 @@
+"""Intervals and radii against the literature, SymPy's root isolation, NumPy's eigenvalues and direct sampling."""
+
+import math
+from fractions import Fraction
+
+import numpy as np
+import pytest
+import sympy
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+
+from odernn.solvers.order import principal_error_norm
+from odernn.solvers.stability import (
+    circle_radius,
+    imaginary_stability_interval,
+    real_stability_interval,
+    ssp_radius,
+    stability_polynomial,
+)
+from odernn.solvers.tableau import Tableau
+from odernn.solvers.tableaux import TABLEAUX
+from odernn.suite.errors import UsageError
+
+F = Fraction
+NAMES = list(TABLEAUX)
+SQRT = math.sqrt
+
+
+def with_polynomial(coefficients):
+    """A tableau, one chain of stages, whose stability polynomial is the given one (from 1, 1, ... up)."""
+    ones, a = coefficients[:2], [F(x) for x in coefficients]
+    assert list(ones) == [1, 1]
+    s = len(a) - 1
+    A = [[F(0)] * s for _ in range(s)]
+    for k in range(2, s + 1):  # b = e_s, so a_k / a_(k-1) sits k - 2 rows above the last
+        A[s - k + 1][s - k] = a[k] / a[k - 1]
+    return Tableau("chain", A, [0] * (s - 1) + [1], 1, "made for a test")
+
+
+def implicit(A, b):
+    return Tableau("implicit", A, b, 1, "made for a test")
+
+
+@pytest.mark.parametrize(
+    ("name", "real", "imaginary"),
+    [
+        ("euler", 2, 0),
+        ("midpoint", 2, 0),
+        ("heun2", 2, 0),
+        ("ralston2", 2, 0),
+        ("kutta3", 2.512745326618329, SQRT(3)),
+        ("ssp33", 2.512745326618329, SQRT(3)),
+        ("ssp43", 5.149486147774043, None),
+        ("ssp104", 13.917047464637367, None),
+        ("rk4", 2.785293563405282, 2 * SQRT(2)),
+        ("rk38", 2.785293563405282, 2 * SQRT(2)),
+        ("dormand-prince54", 3.3066, 0.997),
+        ("tsitouras54", 3.5068, 0.47798),
+        ("bogacki-shampine54", 3.9879271987261333, None),
+        ("verner65", 4.8552743145651425, None),
+        ("fehlberg45", 3.020, 0),
+        ("cash-karp54", 3.734, 0),
+    ],
+)
+def test_published_intervals(name, real, imaginary):
+    """Hairer, Wanner, section IV.2, for the classical ones; the SciML and NodePy collections for the others."""
+    rel = 1e-4 if len(str(real)) < 8 else 1e-9
+    assert real_stability_interval(TABLEAUX[name]) == pytest.approx(real, rel=rel)
+    if imaginary is not None:
+        assert imaginary_stability_interval(TABLEAUX[name]) == pytest.approx(
+            imaginary, rel=1e-3 if rel > 1e-5 else 1e-15
+        )
+
+
+def sign_changes(expression, x):
+    """The positive roots of odd multiplicity, by SymPy, as floats."""
+    roots = sympy.real_roots(sympy.Poly(expression, x), multiple=False)
+    return sorted(float(root.evalf(30)) for root, multiplicity in roots if multiplicity % 2 and root > 0)
+
+
+@pytest.mark.parametrize(
+    "name", [name for name in NAMES if TABLEAUX[name].stages <= 10 and not TABLEAUX[name].tolerance]
+)
+def test_intervals_are_where_sympy_finds_the_first_sign_change(name):
+    t, x = TABLEAUX[name], sympy.Symbol("x")
+    s, rational = t.stages, sympy.Rational
+    A = sympy.Matrix(s, s, lambda i, j: rational(t.A[i][j].numerator, t.A[i][j].denominator))
+    b = sympy.Matrix(1, s, [rational(w.numerator, w.denominator) for w in t.b])
+    vector, R = sympy.ones(s, 1), sympy.Integer(1)
+    for k in range(1, s + 1):
+        R += (b * vector)[0] * x**k
+        vector = A * vector
+    real = sign_changes(sympy.expand(1 - R.subs(x, -x) ** 2), x)
+    assert real_stability_interval(t) == pytest.approx(real[0], rel=1e-14)
+    even, odd = R.subs(x, sympy.I * x).expand().as_real_imag()
+    y = sympy.Symbol("y", real=True)
+    excess = sympy.Poly(sympy.expand(even.subs(x, y) ** 2 + odd.subs(x, y) ** 2 - 1).subs(sympy.im(x), 0), y)
+    lowest = excess.coeffs()[-1]
+    imaginary = 0.0 if lowest > 0 else sign_changes(excess.as_expr(), y)[0]
+    assert imaginary_stability_interval(t) == pytest.approx(imaginary, rel=1e-14)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_sampling_agrees_inside_and_just_outside(name):
+    R = np.polynomial.Polynomial([float(a) for a in stability_polynomial(TABLEAUX[name])])
+    inside = np.linspace(0, 1, 4001)
+    for direction, end in (
+        (-1, real_stability_interval(TABLEAUX[name])),
+        (1j, imaginary_stability_interval(TABLEAUX[name])),
+    ):
+        assert np.abs(R(direction * end * inside)).max() <= 1 + 1e-12
+        assert max(abs(R(direction * (end + gap))) for gap in (0.01, 0.1, 0.5)) > 1 + 1e-12
+
+
+@pytest.mark.parametrize("s", range(2, 9))
+def test_touching_one_is_not_leaving(s):
+    """T_s(1 + z/s^2) touches +-1 on the way to exactly -2 s^2 (Hairer, Wanner, IV.2)."""
+    z = sympy.Symbol("z")
+    coefficients = sympy.Poly(sympy.chebyshevt(s, 1 + z / s**2), z).all_coeffs()[::-1]
+    assert real_stability_interval(with_polynomial([F(int(a.p), int(a.q)) for a in coefficients])) == 2 * s**2
+
+
+@pytest.mark.parametrize("s", [3, 5, 7, 9])
+def test_longest_imaginary_interval_is_reached_through_tangencies(s):
+    """The s-stage polynomial with the longest possible imaginary interval, s - 1 (Kinnmark, Gray 1984)."""
+    z = sympy.Symbol("z")
+    w, t = z / (sympy.I * (s - 1)), sympy.chebyshevt
+    R = sympy.I ** (s - 1) * t(s - 1, w) + sympy.I**s * (t(s, w) - t(s - 2, w)) / 2
+    coefficients = sympy.Poly(sympy.expand(R), z).all_coeffs()[::-1]
+    method = with_polynomial([F(int(a.p), int(a.q)) for a in coefficients])
+    assert imaginary_stability_interval(method) == s - 1
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(st.fractions(0, 1, max_denominator=50).filter(bool), min_size=1, max_size=5))
+def test_the_first_sign_change_of_any_polynomial(tail):
+    method = with_polynomial([F(1), F(1), *tail])
+    assert list(stability_polynomial(method)) == [1, 1, *tail]
+    R = np.polynomial.Polynomial([float(a) for a in (1, 1, *tail)])
+    for direction, end in ((-1, real_stability_interval(method)), (1j, imaginary_stability_interval(method))):
+        assert np.abs(R(direction * end * np.linspace(0, 1, 501))).max() <= 1 + 1e-10
+        outside = [abs(R(direction * (end + gap))) for gap in (1e-6, 1e-4, 1e-2)]
+        assert max(outside) > 1 - 1e-15
+
+
+def test_rk4_and_the_three_eighths_rule_differ_only_beyond_linear_problems():
+    rk4, rk38 = TABLEAUX["rk4"], TABLEAUX["rk38"]
+    assert stability_polynomial(rk4) == stability_polynomial(rk38) == (1, 1, F(1, 2), F(1, 6), F(1, 24))
+    assert principal_error_norm(rk4.A, rk4.b, 4) != pytest.approx(principal_error_norm(rk38.A, rk38.b, 4), rel=0.1)
+    assert circle_radius(rk4) > 2 * circle_radius(rk38)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_polynomial_starts_like_the_exponential(name):
+    t = TABLEAUX[name]
+    assert stability_polynomial(t)[: t.order + 1] == tuple(F(1, math.factorial(k)) for k in range(t.order + 1))
+
+
+def test_implicit_tableau_has_no_polynomial():
+    with pytest.raises(UsageError, match="is implicit"):
+        stability_polynomial(implicit([["1/2"]], ["1"]))
+
+
+@pytest.mark.parametrize(
+    ("name", "radius"),
+    [
+        ("euler", 1),
+        ("heun2", 1),
+        ("ralston2", 0.5),
+        ("midpoint", 0),
+        ("kutta3", 0),
+        ("heun3", 0),
+        ("ssp33", 1),
+        ("ssp43", 2),
+        ("ssp54", 1.508180049189838),
+        ("ssp104", 6),
+        ("rk4", 0),
+        ("rk38", 0),
+        ("dormand-prince54", 0),
+    ],
+)
+def test_published_ssp_coefficients(name, radius):
+    """Gottlieb, Ketcheson, Shu, *Strong Stability Preserving Runge-Kutta and Multistep Time Discretizations* (2011)."""
+    assert ssp_radius(TABLEAUX[name]) == pytest.approx(radius, rel=1e-12, abs=0)
+
+
+def test_ssp_radius_of_implicit_methods():
+    """Kraaijevanger (1991): unbounded for backward Euler, 2 for implicit midpoint and the trapezoid."""
+    assert ssp_radius(implicit([["1"]], ["1"])) == math.inf
+    assert ssp_radius(implicit([["1/2"]], ["1"])) == 2
+    assert ssp_radius(implicit([["0", "0"], ["1/2", "1/2"]], ["1/2", "1/2"])) == 2
+
+
+weights = st.fractions(F(1, 10), 1, max_denominator=20)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(weights, min_size=9, max_size=9))
+def test_ssp_radius_of_random_methods_with_numpy(values):
+    A = np.zeros((3, 3), dtype=object) + F(0)
+    A[1, 0], A[2, 0], A[2, 1] = values[:3]
+    method = Tableau("random", A.tolist(), values[3:6], 1, "made for a test")
+    K = np.zeros((4, 4))
+    K[:3, :3], K[3, :3] = method.arrays.A, method.arrays.b
+
+    def slack(r):
+        P = K @ np.linalg.inv(np.eye(4) + r * K)
+        return min(P[np.tril_indices(4, -1)].min(), (1 - r * P.sum(axis=1)).min())
+
+    r = ssp_radius(method)
+    assert r > 0
+    assert slack(r) >= -1e-12
+    assert slack(r * (1 + 1e-6)) < 0
+
+
+@pytest.mark.parametrize(
+    ("name", "radius"),
+    [
+        ("euler", 1),
+        ("heun2", 1),
+        ("ssp33", 1),
+        ("rk4", 1),
+        ("rk38", 2 * SQRT(3) - 3),
+        ("ralston2", (SQRT(21) - 3) / 2),
+        ("bogacki-shampine32", 2 * SQRT(6) - 4),
+        ("midpoint", 0),
+        ("dormand-prince54", 0),
+    ],
+)
+def test_known_circle_radii(name, radius):
+    """The closed forms are the roots of det(M + B / r) = 0, worked out by hand for the small tableaux."""
+    assert circle_radius(TABLEAUX[name]) == pytest.approx(radius, rel=1e-14, abs=0)
+
+
+def test_circle_radius_of_implicit_methods():
+    assert circle_radius(implicit([["1/2"]], ["1"])) == math.inf
+    assert circle_radius(implicit([["1"]], ["1"])) == math.inf
+    assert circle_radius(implicit([["5/12", "-1/12"], ["3/4", "1/4"]], ["3/4", "1/4"])) == math.inf  # Radau IIA
+    assert circle_radius(implicit([["0", "0"], ["1/2", "1/2"]], ["1/2", "1/2"])) == 2
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(st.fractions(-1, 1, max_denominator=12), min_size=9, max_size=9), st.lists(weights, min_size=3, max_size=3)
+)
+def test_circle_radius_is_the_eigenvalue_of_largest_size(entries, b):
+    """M + B/r >= 0 exactly when 1/r >= -(smallest eigenvalue of B^(-1/2) M B^(-1/2))."""
+    method = implicit([entries[:3], entries[3:6], entries[6:]], b)
+    A, w = method.arrays.A, method.arrays.b
+    M = np.diag(w) @ A + A.T @ np.diag(w) - np.outer(w, w)
+    smallest = np.linalg.eigvalsh(M / np.sqrt(np.outer(w, w)))[0]
+    assume(smallest < -1e-6)
+    assert circle_radius(method) == pytest.approx(-1 / smallest, rel=1e-8)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_promised_disk_is_stable(name):
+    """A linear field with its eigenvalue in |lambda + rho| <= rho satisfies the circle condition, so |R| <= 1 there."""
+    R = np.polynomial.Polynomial([float(a) for a in stability_polynomial(TABLEAUX[name])])
+    for radius in (circle_radius(TABLEAUX[name]), ssp_radius(TABLEAUX[name])):
+        circle = radius * (np.exp(2j * np.pi * np.linspace(0, 1, 2000)) - 1)
+        assert np.abs(R(circle)).max() <= 1 + 1e-12
