@@ -132,7 +132,7 @@ def learn(
         for update in range(1, budget.updates + 1):
             x, targets, weights = objective.tensors(task.batch(budget.batch, rng))
             loss = objective(model(x)[0], targets, weights)
-            value = float(loss)
+            value = float(loss.detach())
             _check(value, bound, "loss", update)
             optimiser.zero_grad(set_to_none=True)
             loss.backward()

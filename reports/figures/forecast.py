@@ -1,0 +1,113 @@
+"""A chaotic forecast beside the truth, and its error against the threshold, in Lyapunov times."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from .. import style
+from ..pieces import Figure
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure as Canvas
+
+THRESHOLD = 0.4
+SOLVERS, SYSTEMS = 4, 3
+
+
+def paint(frame: pd.DataFrame) -> Canvas | None:
+    """A column per system; a panel per cell (its setting with the longest median valid time), errors at the bottom."""
+    rows = frame[[isinstance(c, dict) and len(c.get("time", [])) > 1 for c in frame["curves.forecast"]]]
+    if rows.empty:
+        return None
+    from matplotlib.figure import Figure as Canvas
+
+    systems = list(rows.groupby("task_label", sort=False))[:SYSTEMS]
+    chosen = [_chosen(part) for _, part in systems]
+    depth = max(len(c) for c in chosen)
+    width = style.WIDTH if len(systems) > 1 else 0.85 * style.WIDTH
+    canvas = Canvas(figsize=(width, 1.15 * depth + 1.9), layout="constrained")
+    axes = canvas.subplots(depth + 1, len(systems), squeeze=False, sharex="col", height_ratios=[1.0] * depth + [1.4])
+    for column, ((task, _), lines) in enumerate(zip(systems, chosen, strict=True)):
+        errors = axes[depth][column]
+        for place in range(depth):
+            ax = axes[place][column]
+            if place >= len(lines):
+                ax.remove()
+                continue
+            _pair(ax, lines[place], {1: 84, 2: 46}.get(len(systems), 30))
+            if place == 0:
+                ax.annotate(
+                    style.plain(style.short(str(task), 28)),
+                    (0, 1.28),
+                    xycoords="axes fraction",
+                    fontweight="bold",
+                    va="bottom",
+                )
+        for line in lines:
+            curve, cell = line["curves.forecast"], line["solver.cell"]
+            error = np.maximum(np.asarray(curve["error"], float), 1e-16)
+            errors.semilogy(curve["time"], error, color=style.colour(cell), linewidth=1)
+        errors.axhline(THRESHOLD, color=style.GREY, linestyle=(0, (2, 2)), linewidth=1)
+        errors.set(xlabel="Lyapunov times", ylabel="error" if column == 0 else "")
+        errors.set_xlim(0, max(_end(line) for line in lines))
+    present = style.by_name(line["solver.cell"] for lines in chosen for line in lines)
+    handles: list[Any] = [style.handle("truth", color=style.GREY, linewidth=3, alpha=0.5)]
+    handles += [style.handle(style.label(c), color=style.colour(c)) for c in present]
+    handles.append(style.handle(f"threshold {THRESHOLD}", color=style.GREY, linestyle=(0, (2, 2))))
+    style.legend(canvas, handles)
+    return canvas
+
+
+def _chosen(part: pd.DataFrame) -> list[pd.Series[Any]]:
+    """For every cell its best setting's middle seed, the best cells first, the true field last."""
+    found = []
+    for cell, group in part.groupby("solver.cell", sort=False):
+        middle = group.groupby("setting")["metrics.valid_prediction_time"].median()
+        best = group[group["setting"] == (middle.idxmax() if middle.notna().any() else group["setting"].iloc[0])]
+        best = best.sort_values("metrics.valid_prediction_time", kind="stable")
+        line = best.iloc[(len(best) - 1) // 2]
+        found.append(
+            (cell == "true-field", -float(np.nan_to_num(line["metrics.valid_prediction_time"])), str(cell), line)
+        )
+    found.sort(key=lambda item: item[:3])
+    reference = [item for item in found if item[0]][:1]
+    learned = [item for item in found if not item[0]][: SOLVERS - len(reference)]
+    return [item[3] for item in (*learned, *reference)]
+
+
+def _end(line: pd.Series[Any]) -> float:
+    """The last Lyapunov time worth showing: three times past the threshold's crossing, or the end."""
+    time, error = (np.asarray(line["curves.forecast"][key], float) for key in ("time", "error"))
+    late = ~(error < THRESHOLD)
+    crossing = float(time[np.argmax(late)]) if late.any() else float(time[-1])
+    return float(min(time[-1], max(3 * crossing, 3.0)))
+
+
+def _pair(ax: Any, line: pd.Series[Any], width: int) -> None:
+    curve, cell = line["curves.forecast"], line["solver.cell"]
+    time = np.asarray(curve["time"], float)
+    truth, prediction = np.asarray(curve["truth"], float), np.asarray(curve["prediction"], float)
+    ax.plot(time, truth, color=style.GREY, linewidth=2.6, alpha=0.5)
+    ax.plot(time, prediction, color=style.colour(cell), linewidth=1)
+    late = ~(np.asarray(curve["error"], float) < THRESHOLD)
+    if late.any():
+        ax.axvline(float(time[np.argmax(late)]), color=style.GREY, linestyle=(0, (2, 2)), linewidth=1)
+    finite = truth[np.isfinite(truth)]
+    room = 0.25 * (finite.max() - finite.min() or 1.0)
+    ax.set(ylim=(finite.min() - room, finite.max() + room), ylabel="$x_1$")
+    ax.set_title(style.plain(style.short(line["solver_label"], width)), fontsize=7.5)
+
+
+FIGURE = Figure(
+    name="forecast",
+    title="Chaotic forecasts",
+    caption=(
+        "First component of the first test forecast, in Lyapunov times, for each cell the setting with the longest "
+        "median valid time and of its seeds the middle one. Dashed: where the normalised error passes 0.4. At the "
+        "bottom the error."
+    ),
+    paint=paint,
+)

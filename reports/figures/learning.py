@@ -1,0 +1,125 @@
+"""Learning curves: test loss against updates, one panel a task, the baseline drawn, the spread over seeds."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from .. import style
+from ..frame import natural, options, panels
+from ..pieces import Figure
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure as Canvas
+
+PANELS = 18
+
+
+def paint(frame: pd.DataFrame) -> Canvas | None:
+    """Median over seeds with the range as a band; a run that diverged ends in a cross."""
+    rows = frame[[_usable(curve) for curve in frame["curves.learning"]]]
+    if rows.empty:
+        return None
+    many = rows[["device", "dtype"]].drop_duplicates().shape[0] > 1
+    parts = panels(rows, ["task_label", "device", "dtype"])
+    canvas, axes = style.grid(min(len(parts), PANELS), extra=0.9)
+    variants = _variants(rows)
+    marked = sorted({v for v in variants.values() if v}, key=natural)
+    markers = {v: style.MARKERS[place % len(style.MARKERS)] for place, v in enumerate(marked)} | {"": ""}
+    for ax, ((task, device, dtype), part) in zip(axes, parts, strict=False):
+        baseline = _baseline(part)
+        top = _top(part, baseline)
+        for setting, group in part.groupby("setting", sort=False):
+            _curve(ax, group, markers[variants[str(setting)]], top)
+        if baseline is not None:
+            ax.axhline(baseline, color=style.GREY, linewidth=1, linestyle=(0, (2, 2)))
+        ax.set_yscale("log")
+        ax.set(xlabel="updates", ylabel="test loss")
+        style.head(ax, str(task), f"{device} · {dtype}" if many else "")
+        style.log_ticks(ax, "y")
+    if len(parts) > PANELS:
+        canvas.suptitle(f"the first {PANELS} of {len(parts)} panels; the tables hold all", x=0.01, ha="left")
+    handles: list[Any] = [
+        style.handle(style.label(cell), color=style.colour(cell)) for cell in style.by_name(rows["solver.cell"])
+    ]
+    names = style.by_name(t for t in rows["solver.tableau"] if t)
+    handles += [style.handle(style.label(t), linestyle=style.dashes(t)) for t in names]
+    handles += [style.handle(v, marker=markers[v], linestyle="none", markersize=3.5) for v in marked]
+    handles.append(style.handle("baseline", color=style.GREY, linestyle=(0, (2, 2))))
+    if (rows["status"] != "ok").any():
+        handles.append(style.handle("diverged", marker="x", linestyle="none", markersize=5))
+    style.legend(canvas, handles)
+    return canvas
+
+
+def _usable(curve: object) -> bool:
+    return isinstance(curve, dict) and len(curve.get("updates", [])) > 0
+
+
+def _values(curve: dict[str, Any]) -> np.ndarray[Any, Any]:
+    return np.asarray(curve.get("test") or curve.get("loss"), float)
+
+
+def _curve(ax: Any, group: pd.DataFrame, marker: str, top: float) -> None:
+    first = group.iloc[0]
+    look = {"color": style.colour(first["solver.cell"]), "linestyle": style.dashes(first["solver.tableau"])}
+    whole = [c for c, s in zip(group["curves.learning"], group["status"], strict=True) if s == "ok"]
+    updates = np.unique(np.concatenate([np.asarray(c["updates"], float) for c in whole])) if whole else np.zeros(0)
+    if len(updates):
+        curves = np.array([np.interp(updates, c["updates"], _values(c)) for c in whole])
+        middle = np.median(curves, axis=0)
+        every = max(1, len(updates) // 4)
+        marks = {"marker": marker, "markevery": every, "markersize": 3} if marker else {}
+        ax.plot(updates, middle, **look, **marks)
+        if len(curves) > 1:
+            ax.fill_between(updates, curves.min(0), curves.max(0), color=look["color"], alpha=0.18, linewidth=0)
+    for curve in group.loc[group["status"] != "ok", "curves.learning"]:
+        values = np.asarray(_values(curve), float)
+        last = np.flatnonzero(np.isfinite(values))[-1:]
+        ax.plot(curve["updates"], np.minimum(values, top), **look, linewidth=0.8)
+        for end in last:
+            place = (curve["updates"][end], min(values[end], top))
+            ax.plot(*place, marker="x", markersize=5, color=look["color"], clip_on=False)
+
+
+def _top(part: pd.DataFrame, baseline: float | None) -> float:
+    """Where diverging curves are cut off: three times the highest loss of the others, or of the baseline."""
+    whole = [_values(c) for c in part.loc[part["status"] == "ok", "curves.learning"]]
+    known = np.concatenate([*whole, [] if baseline is None else [baseline]]) if whole or baseline is not None else []
+    finite = [v for v in known if np.isfinite(v)]
+    return 3 * max(finite) if finite else np.inf
+
+
+def _baseline(part: pd.DataFrame) -> float | None:
+    for name in ("cross_entropy", "mean_squared_error"):
+        column = f"metrics.baseline_{name}"
+        if column in part and part[column].notna().any():
+            return float(part[column].dropna().iloc[0])
+    return None
+
+
+def _variants(rows: pd.DataFrame) -> dict[str, str]:
+    """By setting, what tells it from others of the same cell and tableau in this figure: step, backend, options."""
+    other = options(rows)
+    found: dict[str, str] = {}
+    for _, group in rows.groupby(["solver.cell", "solver.tableau"], sort=False):
+        steps, backends = group["step_label"].nunique() > 1, group["solver.backend"].nunique() > 1
+        for _, line in group.drop_duplicates("setting").iterrows():
+            parts = [line["solver.backend"] if backends else "", line["step_label"] if steps else ""]
+            setting = str(line["setting"])
+            found[setting] = ", ".join(p for p in (*parts, other.get(setting, "")) if p)
+    return found
+
+
+FIGURE = Figure(
+    name="learning",
+    title="Learning curves",
+    caption=(
+        "Test loss against optimiser updates: median over seeds, band from the lowest to the highest seed. Dashed "
+        "grey: the loss of the best predictor without memory. A run that diverged is a thin line that ends in a "
+        "cross."
+    ),
+    paint=paint,
+)

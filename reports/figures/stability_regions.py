@@ -1,0 +1,95 @@
+"""Regions of absolute stability, with the cells' h*lambda before and after training as points."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from .. import style
+from ..pieces import Figure
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure as Canvas
+
+POINTS = 400
+"""At most so many points of one kind a panel, evenly picked."""
+
+
+def paint(frame: pd.DataFrame) -> Canvas | None:
+    """One panel per tableau with a stability polynomial."""
+    known = [isinstance(p, list | tuple) and len(p) > 1 for p in frame["properties.stability_polynomial"]]
+    rows = frame[known]
+    if rows.empty:
+        return None
+    names = style.by_name(rows["solver.tableau"])
+    canvas, axes = style.grid(len(names), columns=3, height=2.5, extra=0.7)
+    cells: set[str] = set()
+    for ax, name in zip(axes, names, strict=True):
+        part = rows[rows["solver.tableau"] == name]
+        polynomial = [float(c) for c in part["properties.stability_polynomial"].iloc[0]]
+        box = _box(polynomial)
+        _region(ax, polynomial, box)
+        outside = 0
+        for cell, group in part.groupby("solver.cell", sort=False):
+            for when, face in (("before", "none"), ("after", style.colour(str(cell)))):
+                z = _eigenvalues(group[f"curves.spectrum_{when}"])
+                if not len(z):
+                    continue
+                cells.add(str(cell))
+                inside = (z.real > box[0]) & (z.real < box[1]) & (np.abs(z.imag) < box[2])
+                outside += int((~inside).sum())
+                z = z[inside][:: max(1, -(-int(inside.sum()) // POINTS))]
+                edge = style.colour(str(cell))
+                ax.scatter(z.real, z.imag, s=7, facecolors=face, edgecolors=edge, linewidths=0.7, zorder=3)
+        style.head(ax, style.label(name), f"{outside} points outside" if outside else "")
+        ax.set(xlim=box[:2], ylim=(-box[2], box[2]), aspect="equal")
+        ax.set(xlabel=r"Re $h\lambda$", ylabel=r"Im $h\lambda$")
+    handles: list[Any] = []
+    for cell in style.by_name(cells):
+        look = {"color": style.colour(cell), "marker": "o", "linestyle": "none"}
+        handles.append(style.handle(f"{style.label(cell)} before", **look, markerfacecolor="none"))
+        handles.append(style.handle(f"{style.label(cell)} after", **look))
+    style.legend(canvas, handles)
+    return canvas
+
+
+def _box(polynomial: list[float]) -> tuple[float, float, float]:
+    """A window (left, right, half height) around the part of the region that touches the origin."""
+    reach = np.linspace(0.02, 12, 600)
+    values = np.polynomial.polynomial.polyval
+    stop = np.abs(values(-reach, polynomial)) > 1 + 1e-9
+    left = float(reach[np.argmax(stop)]) if stop.any() else 12.0
+    x, y = np.meshgrid(np.linspace(-left - 1, 2, 120), np.linspace(0, 8, 160))
+    stable = np.abs(values(x + 1j * y, polynomial)) <= 1
+    height = float(y[stable].max()) if stable.any() else 2.0
+    half = max(height + 0.6, left / 2 + 0.9)
+    return (-left / 2 - half, -left / 2 + half, half)
+
+
+def _region(ax: Any, polynomial: list[float], box: tuple[float, float, float]) -> None:
+    x, y = np.meshgrid(np.linspace(box[0], box[1], 300), np.linspace(-box[2], box[2], 300))
+    size = np.abs(np.polynomial.polynomial.polyval(x + 1j * y, polynomial))
+    ax.contourf(x, y, size, levels=[0, 1], colors=[style.GREY], alpha=0.22)
+    ax.contour(x, y, size, levels=[1], colors=[style.INK], linewidths=0.9)
+    ax.axhline(0, color=style.INK, linewidth=0.4)
+    ax.axvline(0, color=style.INK, linewidth=0.4)
+
+
+def _eigenvalues(curves: pd.Series[Any]) -> np.ndarray[Any, Any]:
+    """Every [re, im] of the rows' spectra as complex numbers, those that are not finite left out."""
+    pairs = [pair for curve in curves if isinstance(curve, list) for pair in curve]
+    z = np.array([complex(float(a), float(b)) for a, b in pairs], complex)
+    return z[np.isfinite(z.real) & np.isfinite(z.imag)] if len(z) else z
+
+
+FIGURE = Figure(
+    name="stability_regions",
+    title="Stability regions and spectra",
+    caption=(
+        "Grey: where |R(z)| <= 1 for the tableau's stability polynomial R. Points: h times the eigenvalues of each "
+        "cell's Jacobian, hollow before training, filled after. Points beyond the window are counted."
+    ),
+    paint=paint,
+)

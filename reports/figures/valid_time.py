@@ -1,0 +1,87 @@
+"""Valid prediction time of every solver: median and quartiles, the true field with the same tableau beside it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from .. import style
+from ..frame import over_seeds
+from ..pieces import Figure
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure as Canvas
+
+VALID = "metrics.valid_prediction_time"
+LINES = 40
+
+
+def paint(frame: pd.DataFrame) -> Canvas | None:
+    """One panel per system, a line per setting, the longest valid time on top; a cross for one without a result."""
+    rows = frame[frame["kind"] == "forecast"]
+    if rows.empty or not rows[VALID].notna().any():
+        return None
+    from matplotlib.figure import Figure as Canvas
+
+    values = [VALID, f"{VALID}_q25", f"{VALID}_q75", "metrics.baseline_valid_prediction_time"]
+    panels = []
+    for task, part in rows.groupby("task_label", sort=False):
+        table = over_seeds(part, values).sort_values(
+            f"{VALID} median", ascending=False, na_position="last", kind="stable"
+        )
+        panels.append((str(task), table.head(LINES), len(table)))
+    heights = [0.17 * len(table) + 0.55 for _, table, _ in panels]
+    canvas = Canvas(figsize=(style.WIDTH, sum(heights) + 0.5), layout="constrained")
+    axes = canvas.subplots(len(panels), 1, squeeze=False, height_ratios=heights)
+    mixed = rows[["device", "dtype"]].drop_duplicates().shape[0] > 1
+    for ax, (task, table, count) in zip(axes[:, 0], panels, strict=True):
+        for place, line in enumerate(table.to_dict("records")):
+            _line(ax, place, line)
+        ax.set_yticks(range(len(table)), [_name(line, mixed) for line in table.to_dict("records")])
+        ax.set_ylim(len(table) - 0.4, -0.6)
+        ax.set_xlim(left=0, right=None if table[f"{VALID} median"].notna().any() else 1)
+        baseline = table["metrics.baseline_valid_prediction_time median"].dropna()
+        if len(baseline):
+            ax.axvline(float(baseline.iloc[0]), color=style.GREY, linestyle=(0, (2, 2)), linewidth=1)
+        left_out = f" (the first {LINES} of {count})" if count > LINES else ""
+        ax.set(title=style.plain(task + left_out), xlabel="valid prediction time, Lyapunov times")
+    handles = [
+        style.handle("learned field", marker="o", linestyle="-"),
+        style.handle("true field", marker="D", linestyle="-", markerfacecolor="none"),
+        style.handle("persistence", color=style.GREY, linestyle=(0, (2, 2))),
+    ]
+    if any((table["seeds"] == 0).any() for _, table, _ in panels):
+        handles.append(style.handle("no result", marker="x", linestyle="none"))
+    style.legend(canvas, handles)
+    return canvas
+
+
+def _name(line: dict[Any, Any], mixed: bool) -> str:
+    parts = [line["solver"], line["options"], f"{line['device']} {line['dtype']}" if mixed else ""]
+    failed = f" ({line['failed']} failed)" if line["failed"] and line["seeds"] else ""
+    return style.plain(style.short(", ".join(p for p in parts if p), 40) + failed)
+
+
+def _line(ax: Any, place: int, line: dict[Any, Any]) -> None:
+    middle, low, high = (float(line[f"{name} median"]) for name in (VALID, f"{VALID}_q25", f"{VALID}_q75"))
+    colour, true = style.colour(line["cell"]), line["cell"] == "true-field"
+    if not np.isfinite(middle):
+        ax.plot(0.01, place, "x", color=colour, transform=ax.get_yaxis_transform(), clip_on=False)
+        return
+    if np.isfinite(low) and np.isfinite(high):
+        ax.plot([low, high], [place, place], color=colour, linewidth=1.2)
+    face = "none" if true else colour
+    ax.plot(middle, place, marker="D" if true else "o", color=colour, markerfacecolor=face, markersize=4.5)
+
+
+FIGURE = Figure(
+    name="valid_time",
+    title="How long forecasts stay valid",
+    caption=(
+        "Median (mark) and quartiles (line) of the valid prediction time over initial conditions, each the median "
+        "over seeds. Hollow: the problem's own field stepped by the tableau, the most that the same tableau can give."
+    ),
+    paint=paint,
+)

@@ -1,0 +1,329 @@
+"""Rows to a data frame: flat columns, readable labels, outcomes, and aggregates over seeds.
+
+Every table and figure starts here, so that all of them count failures, name solvers and group seeds in one way.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from ..suite.metrics import METRICS
+
+Row = Mapping[str, Any]
+
+OUTCOMES = ("converged", "plateau", "diverged", "NaN", "failed", "timeout", "memory", "skipped")
+"""What became of a run; the first two are the runs that were carried out."""
+
+SECTIONS = ("task", "solver", "budget", "metrics", "curves", "cost", "properties", "environment")
+SCALARS = ("schema", "id", "experiment", "seed", "device", "dtype", "status", "reason", "started", "finished")
+_TEXT = ("solver.cell", "solver.tableau", "solver.backend", "task.name", "task.problem", "task.system")
+_NUMBERS = (
+    *("metrics.skill", "metrics.nrmse", "metrics.baseline_nrmse", "metrics.initial_conditions", "metrics.error"),
+    *("metrics.valid_prediction_time", "metrics.valid_prediction_time_q25", "metrics.valid_prediction_time_q75"),
+    *("metrics.valid_prediction_time_censored", "metrics.baseline_valid_prediction_time", "metrics.observed_order"),
+    *("metrics.gradient_ratio", "metrics.gradient_ratio_before", "cost.seconds", "cost.f_calls", "cost.parameters"),
+    *("cost.accepted", "cost.rejected", "properties.memory_length", "properties.order", "properties.claimed_order"),
+)
+_CURVES = ("learning", "spectrum_before", "spectrum_after", "forecast", "convergence")
+_WORDS = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
+_PRIMARY = {
+    "copying": "accuracy",
+    "adding": "mean_squared_error",
+    "chaos": "valid_prediction_time",
+    "ivp": "error",
+    "order": "observed_order",
+}
+_SOLVED = {"accuracy": 0.99, "mean_squared_error": 0.01}
+
+
+def restore(value: Any) -> Any:
+    """The strings "NaN", "Infinity" and "-Infinity" of a row as numbers, at any depth; all else unchanged."""
+    if isinstance(value, str):
+        return _WORDS.get(value, value)
+    if isinstance(value, Mapping):
+        return {key: restore(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [restore(item) for item in value]
+    return value
+
+
+def _number(value: Any) -> float:
+    return float(value) if isinstance(value, int | float) else math.nan
+
+
+def _section(row: Row, name: str) -> Mapping[str, Any]:
+    section = row.get(name) or {}
+    if name in ("metrics", "curves", "cost", "properties"):
+        section = restore(section)
+    return section if isinstance(section, Mapping) else {}
+
+
+# ------------------------------------------------------------------------------------------------------------ labels
+
+
+def step_label(solver: Mapping[str, Any]) -> str:
+    """How the solver steps: "h=0.5", "100 steps", "rtol=1e-06"; empty where it has no step."""
+    if solver.get("step") is not None:
+        return f"h={_short(solver['step'])}"
+    if solver.get("steps") is not None:
+        return f"{_short(solver['steps'])} steps"
+    if solver.get("rtol") is not None:
+        return f"rtol={_short(solver['rtol'])}"
+    return ""
+
+
+def solver_label(row: Row) -> str:
+    """One readable name of a row's solver: "leaky · rk4 · native · h=0.5". The size is told by `parameters`."""
+    solver = _section(row, "solver")
+    parts = [str(solver[key]) for key in ("cell", "tableau", "backend") if solver.get(key) is not None]
+    known = ("cell", "tableau", "backend", "step", "steps", "rtol", "atol", "hidden", "engine")
+    options = [f"{key}={_short(value)}" for key, value in sorted(solver.items()) if key not in known]
+    return " · ".join(part for part in (*parts, step_label(solver), *options) if part) or "(no solver)"
+
+
+def task_label(row: Row) -> str:
+    """One readable name of a row's task: "adding · length=20", "chaos · lorenz63"."""
+    task = _section(row, "task")
+    name = str(task.get("name", "(no task)"))
+    special = [str(task[key]) for key in ("system", "problem") if task.get(key) is not None]
+    rest = [f"{k}={_short(v)}" for k, v in sorted(task.items()) if k not in ("name", "system", "problem")]
+    return " · ".join([name, *special, *rest])
+
+
+def _short(value: Any) -> str:
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
+
+
+# ---------------------------------------------------------------------------------------------------------- outcomes
+
+
+def outcome(row: Row) -> str:
+    """What became of a run, one of `OUTCOMES`.
+
+    A row that is not ok keeps its status, except that a divergence whose reason names NaN is "NaN". A row that is ok
+    converged when its skill is at least 0.5; for a forecast, when its valid prediction time is at least twice the
+    baseline's and its lower quartile is beyond the baseline; for an initial value problem, when its error is below
+    0.5; for an order, when it is at most 0.25 below the claim; and reached a plateau otherwise. An ok row whose number
+    is not finite is counted as NaN or diverged: a run without a result is no success.
+    """
+    status, metrics = row.get("status", "failed"), _section(row, "metrics")
+    if status == "diverged":
+        return "NaN" if re.search(r"\bnan\b|not a number", str(row.get("reason", "")), re.IGNORECASE) else "diverged"
+    if status != "ok":
+        return str(status) if status in OUTCOMES else "failed"
+    properties = _section(row, "properties")
+    candidates = (properties.get("primary_metric"), "skill", *_PRIMARY.values())
+    name = next((key for key in candidates if key in metrics), None)
+    value = _number(metrics.get(name)) if name is not None else 0.0
+    if not math.isfinite(value):
+        return "NaN" if math.isnan(value) else "diverged"
+    return "converged" if _converged(metrics, properties, name, value) else "plateau"
+
+
+def _converged(metrics: Mapping[str, Any], properties: Mapping[str, Any], name: Any, value: float) -> bool:
+    if "skill" in metrics:
+        return _number(metrics["skill"]) >= 0.5
+    if "valid_prediction_time" in metrics:
+        baseline = _number(metrics.get("baseline_valid_prediction_time", 0.0))
+        lower = _number(metrics.get("valid_prediction_time_q25", metrics["valid_prediction_time"]))
+        return _number(metrics["valid_prediction_time"]) >= 2 * baseline and lower > baseline
+    if name == "error":
+        return value < 0.5
+    if name == "observed_order":
+        claimed = _number(properties.get("claimed_order", properties.get("order")))
+        return not value < claimed - 0.25
+    return True
+
+
+def sign(metric: str) -> int:
+    """+1 where a larger value of the metric is better, -1 where a smaller one is; of unknown metrics, larger."""
+    known = METRICS.get(metric)
+    lower = known.direction == "lower" if known else bool(re.search("error|loss|entropy|distance", metric))
+    return -1 if lower else 1
+
+
+def solved(metric: str, value: float, skill: float) -> bool:
+    """Whether a run solved a memory task: accuracy >= 0.99, mean squared error <= 0.01, else skill >= 0.9."""
+    if metric in _SOLVED:
+        return sign(metric) * value >= sign(metric) * _SOLVED[metric]
+    return skill >= 0.9
+
+
+# ------------------------------------------------------------------------------------------------------------- frame
+
+
+def frame(rows: Iterable[Row]) -> pd.DataFrame:
+    """One line a row; flat columns "task.name", "metrics.skill", "curves.learning", ..., and derived ones.
+
+    Derived: task_label, solver_label, step_label, task_id, setting (everything but the seed), outcome, kind (sequence |
+    forecast | integration | order), learned, primary_metric, primary, baseline. What a failed row lacks (the primary
+    metric, the baseline, the memory length, the parameters) is taken from other rows of the same task or setting. Of
+    rows with the same id (a run that was tried again) the last stands. Columns that every report needs always exist.
+    """
+    kept: dict[Any, Row] = {}
+    for index, row in enumerate(rows):
+        key = row.get("id") or f"row {index}"
+        kept.pop(key, None)
+        kept[key] = row
+    data = pd.DataFrame([_flat(row) for row in kept.values()])
+    data = data.reindex(columns=list(dict.fromkeys([*data.columns, *SCALARS, *_TEXT, *_NUMBERS, *_DERIVED])))
+    data = data.reindex(columns=list(dict.fromkeys([*data.columns, *(f"curves.{c}" for c in _CURVES)])))
+    for column in data.columns:
+        if column.startswith(("metrics.", "cost.")) or column in _NUMBERS:
+            data[column] = pd.to_numeric(data[column], errors="coerce").astype(float)
+        elif column in _TEXT or column in ("device", "dtype", "reason", "experiment"):
+            data[column] = data[column].astype(object).where(data[column].notna(), "").map(str)
+    return _complete(data) if len(data) else data
+
+
+_DERIVED = (
+    *("task_label", "solver_label", "step_label", "task_id", "setting", "outcome", "kind", "learned"),
+    *("primary_metric", "primary", "baseline", "properties.primary_metric", "properties.stability_polynomial"),
+)
+
+
+def _flat(row: Row) -> dict[str, Any]:
+    flat: dict[str, Any] = {name: row.get(name) for name in SCALARS}
+    for section in SECTIONS:
+        flat |= {f"{section}.{key}": value for key, value in _section(row, section).items()}
+    solver, task = _section(row, "solver"), _section(row, "task")
+    place = (str(row.get("device", "")), str(row.get("dtype", "")))
+    flat |= {
+        "task_label": task_label(row),
+        "solver_label": solver_label(row),
+        "step_label": step_label(solver),
+        "task_id": _canonical(task),
+        "setting": _canonical([task, solver, row.get("budget"), *place]),
+        "outcome": outcome(row),
+        "learned": bool(_section(row, "properties").get("learns", solver.get("cell") != "true-field")),
+    }
+    return flat
+
+
+def _canonical(value: Any) -> str:
+    return json.dumps(value, sort_keys=True, default=str)
+
+
+def _complete(data: pd.DataFrame) -> pd.DataFrame:
+    kinds, primaries = {}, {}
+    for name, group in data.groupby("task.name", sort=False):
+        named = [p for p in group["properties.primary_metric"] if isinstance(p, str)]
+        primaries[name] = named[0] if named else _PRIMARY.get(str(name), "")
+        kinds[name] = _kind(str(name), group, primaries[name])
+    data["kind"] = data["task.name"].map(kinds)
+    data["primary_metric"] = data["task.name"].map(primaries)
+    data["primary"] = [_number(r.get(f"metrics.{r['primary_metric']}")) for r in data.to_dict("records")]
+    data["baseline"] = [_number(r.get(f"metrics.baseline_{r['primary_metric']}")) for r in data.to_dict("records")]
+    for column, by in (
+        ("baseline", "task_id"),
+        ("properties.memory_length", "task_id"),
+        ("cost.parameters", "setting"),
+        ("properties.order", "setting"),
+    ):
+        data[column] = data[column].fillna(data.groupby(by)[column].transform("first"))
+    return data
+
+
+def _kind(name: str, group: pd.DataFrame, primary: str) -> str:
+    def measured(metric: str) -> bool:
+        return bool(group[f"metrics.{metric}"].notna().any())
+
+    if name == "chaos" or measured("valid_prediction_time"):
+        return "forecast"
+    if name == "order" or measured("observed_order"):
+        return "order"
+    if name == "ivp" or (primary == "error" and measured("error")):
+        return "integration"
+    return "sequence"
+
+
+# -------------------------------------------------------------------------------------------------------- aggregates
+
+
+def over_seeds(data: pd.DataFrame, values: Sequence[str]) -> pd.DataFrame:
+    """One line a setting, in order of first appearance: mean, standard deviation and median of `values` over seeds.
+
+    Columns: those of `describe`, then seeds (runs with a result), failed (runs without), and for every value its mean
+    under its own name, "<value> ±" (standard deviation with n - 1; NaN for one seed) and "<value> median". Only
+    converged and plateau runs enter the numbers; the others are counted, never dropped: a setting with none is a line.
+    """
+    other = options(data)
+    lines = []
+    for _, group in data.groupby("setting", sort=False):
+        carried = group[group["outcome"].isin(OUTCOMES[:2])]
+        line = describe(group.iloc[0]) | {"options": other.get(str(group["setting"].iloc[0]), "")}
+        line |= {"seeds": len(carried), "failed": len(group) - len(carried)}
+        for value in values:
+            numbers = carried[value].dropna().to_numpy(float)
+            line[value] = float(np.mean(numbers)) if len(numbers) else math.nan
+            line[f"{value} ±"] = spread(numbers)
+            line[f"{value} median"] = float(np.median(numbers)) if len(numbers) else math.nan
+        lines.append(line)
+    return pd.DataFrame(lines)
+
+
+def spread(numbers: Sequence[float] | np.ndarray[Any, Any]) -> float:
+    """Standard deviation with n - 1 in the denominator; NaN below two numbers, or where one is not finite."""
+    array = np.asarray(numbers, float)
+    return float(np.std(array, ddof=1)) if len(array) > 1 and np.isfinite(array).all() else math.nan
+
+
+def describe(line: pd.Series[Any]) -> dict[str, Any]:
+    """The columns that say which setting a table's line is about; "step" is h, or how else the solver steps."""
+    step = line.get("solver.step")
+    return {
+        "task": line["task_label"],
+        "cell": line["solver.cell"],
+        "tableau": line["solver.tableau"],
+        "backend": line["solver.backend"],
+        "step": float(step) if isinstance(step, int | float) and not pd.isna(step) else line["step_label"],
+        "parameters": line["cost.parameters"],
+        "device": line["device"],
+        "dtype": line["dtype"],
+        "setting": line["setting"],
+        "solver": line["solver_label"],
+    }
+
+
+def options(data: pd.DataFrame) -> dict[str, str]:
+    """By setting, the options that tell it from others of the same task and cell: "hidden=32, updates=300"."""
+    shown = ("solver.cell", "solver.tableau", "solver.backend", "solver.step", "solver.steps", "solver.rtol")
+    named = [c for c in data.columns if c.startswith(("solver.", "budget.")) and c not in shown]
+    found: dict[str, str] = {}
+    for _, group in data.groupby(["task_label", "solver.cell"], sort=False):
+        varied = [c for c in named if group[c].map(str).nunique() > 1]
+        for _, line in group.drop_duplicates("setting").iterrows():
+            parts = [f"{c.split('.', 1)[1]}={_short(line[c])}" for c in varied if not _absent(line[c])]
+            found[str(line["setting"])] = ", ".join(parts)
+    return found
+
+
+def _absent(value: Any) -> bool:
+    return value is None or (isinstance(value, float) and math.isnan(value))
+
+
+def tidy(table: pd.DataFrame, columns: Sequence[str]) -> pd.DataFrame:
+    """The named columns in that order, less those of tableau, backend, step and options that say nothing."""
+    if table.empty:
+        return pd.DataFrame(columns=list(columns))
+    idle = ("tableau", "backend", "step", "options")
+    return table[[c for c in columns if not (c in idle and (table[c].map(str) == "").all())]]
+
+
+def natural(text: str) -> list[tuple[int, float, str]]:
+    """A sorting key that puts length=8 before length=16."""
+    parts = re.split(r"(\d+(?:\.\d+)?)", text)
+    return [(0, float(part), "") if place % 2 else (1, 0.0, part) for place, part in enumerate(parts)]
+
+
+def panels(data: pd.DataFrame, keys: Sequence[str]) -> list[tuple[tuple[str, ...], pd.DataFrame]]:
+    """The rows by the values of the key columns, in natural order: a figure's panels."""
+    groups = [(tuple(str(k) for k in key), part) for key, part in data.groupby(list(keys))]
+    return sorted(groups, key=lambda group: [natural(k) for k in group[0]])

@@ -1,0 +1,74 @@
+"""Chaotic forecasts: how long they stay valid, with the true field stepped by the same tableau beside them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+
+from ..frame import over_seeds, tidy
+from ..pieces import Table
+
+VALID = "metrics.valid_prediction_time"
+_NAMES = {
+    f"{VALID} median": "valid time",
+    f"{VALID}_q25 median": "lower quartile",
+    f"{VALID}_q75 median": "upper quartile",
+    "metrics.nrmse median": "nrmse",
+    "metrics.baseline_valid_prediction_time median": "baseline",
+    "metrics.valid_prediction_time_censored": "censored",
+    "metrics.initial_conditions median": "initial conditions",
+}
+COLUMNS = (
+    *("task", "cell", "tableau", "backend", "step", "options", "parameters", "device", "dtype"),
+    *("valid time", "lower quartile", "upper quartile", "true field", "baseline", "nrmse", "censored"),
+    *("initial conditions", "seeds", "failed"),
+)
+
+
+def build(frame: pd.DataFrame) -> pd.DataFrame:
+    """One line a setting, the longest valid time first within each system."""
+    rows = frame[frame["kind"] == "forecast"]
+    if rows.empty:
+        return pd.DataFrame(columns=list(COLUMNS))
+    values = [VALID, f"{VALID}_q25", f"{VALID}_q75", f"{VALID}_censored", "metrics.nrmse"]
+    values += ["metrics.baseline_valid_prediction_time", "metrics.initial_conditions"]
+    table = over_seeds(rows, values).rename(columns=_NAMES)
+    lines = table.to_dict("records")
+    table["true field"] = [_reference(line, lines) for line in lines]
+    order = {task: place for place, task in enumerate(table["task"].unique())}
+    table["place"] = table["task"].map(order)
+    table = table.sort_values(["place", "valid time"], ascending=[True, False], kind="stable", na_position="last")
+    return tidy(table, COLUMNS)
+
+
+def _reference(line: Mapping[Any, Any], lines: Sequence[Mapping[Any, Any]]) -> float:
+    """The valid time of the true field with the line's tableau, device and dtype; NaN for the true field itself.
+
+    Of several, the one with the same step, else the coarsest: a learned field takes one step a sample.
+    """
+    keys = ("task", "tableau", "device", "dtype")
+    same = [other for other in lines if other["cell"] == "true-field" and all(other[k] == line[k] for k in keys)]
+    if line["cell"] == "true-field" or not same:
+        return math.nan
+
+    def near(other: Mapping[Any, Any]) -> tuple[bool, float]:
+        return other["step"] == line["step"], other["step"] if isinstance(other["step"], float) else 0.0
+
+    return float(max(same, key=near)["valid time"])
+
+
+TABLE = Table(
+    name="forecasting",
+    title="Chaotic forecasts",
+    caption=(
+        "Valid prediction time in Lyapunov times: median and quartiles over initial conditions, each the median over "
+        "seeds; nrmse over one Lyapunov time; censored = fraction of forecasts that stayed valid to the end, mean "
+        "over seeds; baseline = persistence; true field = the valid time of the problem's own field stepped with the "
+        "same tableau: what of the gap is integration and not learning."
+    ),
+    make=build,
+    narrow=("cell", "tableau", "step", "valid time", "true field", "baseline", "nrmse", "seeds", "failed"),
+)

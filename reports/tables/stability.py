@@ -1,0 +1,47 @@
+"""What became of training, by step, tableau, cell, dtype and device; and how the gradient travelled through time."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from ..frame import OUTCOMES, describe, options, tidy
+from ..pieces import Table
+
+_BY = ("task", "cell", "tableau", "backend", "step", "options", "device", "dtype")
+COLUMNS = (*_BY, "runs", *OUTCOMES, "gradient ratio before", "gradient ratio")
+
+
+def build(frame: pd.DataFrame) -> pd.DataFrame:
+    """One line a setting of a learned cell, sorted so that a tableau's steps stand below each other."""
+    rows = frame[frame["learned"].astype(bool) & frame["kind"].isin(["sequence", "forecast"])]
+    if rows.empty:
+        return pd.DataFrame(columns=list(COLUMNS))
+    other = options(rows)
+    lines = []
+    for setting, group in rows.groupby("setting", sort=False):
+        counts = group["outcome"].value_counts()
+        lines.append(
+            describe(group.iloc[0])
+            | {"options": other.get(str(setting), ""), "runs": len(group)}
+            | {name: int(counts.get(name, 0)) for name in OUTCOMES}
+            | {
+                "gradient ratio before": group["metrics.gradient_ratio_before"].median(),
+                "gradient ratio": group["metrics.gradient_ratio"].median(),
+            }
+        )
+    table = pd.DataFrame(lines)
+    table["number"] = pd.to_numeric(table["step"], errors="coerce")
+    return tidy(table.sort_values(["task", "cell", "tableau", "device", "dtype", "number"], kind="stable"), COLUMNS)
+
+
+TABLE = Table(
+    name="stability",
+    title="Outcomes of training",
+    caption=(
+        "Number of runs (seeds) by outcome. Converged: skill at least 0.5, or a valid prediction time of at least "
+        "twice the baseline's; plateau: ran to the end without; NaN: a divergence through NaN. Gradient ratio: norm "
+        "of dL/dy at the first step over that at the last, median over runs; far below one it vanishes, far above one "
+        "it explodes."
+    ),
+    make=build,
+)

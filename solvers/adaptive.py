@@ -1,0 +1,107 @@
+"""Step sizes from an embedded error estimate: the controller of the native backend, for NumPy and torch states.
+
+Everything here is section II.4 of Hairer, Norsett, Wanner, *Solving Ordinary Differential Equations I* (2nd ed., 1993):
+the error norm (4.11), the elementary controller (4.13) with factors 0.9, 0.2 and 10 and no growth right after a
+rejection, and the starting step ("Starting Step Size", steps a to f). The exponent is 1 / (q + 1), q the smaller of
+both orders. A batch shares one step. Step sizes are plain numbers: gradients flow through the accepted steps, not
+through the choice of them.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ..suite.errors import Diverged
+from .step import Slope, Stages, advance, change
+
+SAFETY, SMALLEST, LARGEST = 0.9, 0.2, 10.0
+STRETCH = 1.01
+"""A step that leaves less than 1 % of itself before an output time is stretched to it."""
+
+
+@dataclass(frozen=True)
+class Tolerance:
+    """rtol and atol: the error is measured in units of atol + rtol |y|."""
+
+    rtol: float
+    atol: float
+
+    def norm(self, error: Any, y: Any, y_new: Any) -> float:
+        """Root mean square of error / (atol + rtol max(|y|, |y_new|)), HNW (4.10), (4.11). May be NaN or infinite."""
+        if isinstance(error, np.ndarray | np.generic):
+            scale = self.atol + self.rtol * np.maximum(np.abs(y), np.abs(y_new))
+            return float(np.sqrt(np.mean(np.abs(error / scale) ** 2)))
+        import torch
+
+        with torch.no_grad():
+            bound = self.atol + self.rtol * torch.maximum(y.abs(), y_new.abs())
+            return float((error / bound).abs().square().mean().sqrt())
+
+
+def factor(error: float, order: int) -> float:
+    """What (4.13) multiplies the step by; the smallest factor for an error that is not a number."""
+    if not math.isfinite(error):
+        return SMALLEST
+    if error == 0:
+        return LARGEST
+    return float(min(LARGEST, max(SMALLEST, SAFETY * error ** (-1 / (order + 1)))))
+
+
+def first_step(slope: Slope, t: float, y: Any, k: Any, span: float, order: int, tolerance: Tolerance) -> float:
+    """The starting step, at most `span`; one evaluation beside k = slope(t, y). Raises `Diverged` for k not finite."""
+    d0, d1 = tolerance.norm(y, y, y), tolerance.norm(k, y, y)
+    if not math.isfinite(d1):
+        raise Diverged(f"the slope is not finite at t = {t:g}")
+    h0 = min(1e-6 if d0 < 1e-5 or d1 < 1e-5 else 0.01 * d0 / d1, span)
+    d2 = tolerance.norm(slope(t + h0, y + k * h0) - k, y, y) / h0
+    if not math.isfinite(d2):
+        return h0
+    largest = max(d1, d2)
+    h1 = max(1e-6, h0 * 1e-3) if largest <= 1e-15 else (0.01 / largest) ** (1 / (order + 1))
+    return float(min(100 * h0, h1, span))
+
+
+def integrate_adaptively(
+    slope: Slope, y: Any, times: Sequence[float], method: Stages, order: int, tolerance: Tolerance
+) -> tuple[list[Any], int, int]:
+    """States at every time of `times` (landed on, not interpolated), accepted and rejected steps, of a smooth slope.
+
+    Evaluations: 2 at the start and len(method) - 1 an attempt; without FSAL one more after each accepted step but the
+    last.
+    Raises `Diverged` where the step falls under ten units in the last place of t, the solution having left the finite
+    numbers or the problem being too stiff for the method.
+    """
+    states, accepted, rejected = [y], 0, 0
+    if len(times) < 2:
+        return states, accepted, rejected
+    t = times[0]
+    first = slope(t, y)
+    h = first_step(slope, t, y, first, times[-1] - t, order, tolerance)
+    for end in times[1:]:
+        after_rejection = False
+        while t < end:
+            lands = t + STRETCH * h >= end
+            step = end - t if lands else h
+            if not lands and step < 10 * math.ulp(t):
+                raise Diverged(f"the step size fell to {step:.2g} at t = {t:g}, below the spacing of numbers there")
+            y_new, slopes = advance(slope, t, y, step, method, first)
+            error = tolerance.norm(change(method.error, slopes, step, method), y, y_new)
+            scaled = step * factor(error, order)
+            if error <= 1:
+                accepted += 1
+                if after_rejection:
+                    scaled = min(scaled, step)
+                # a step cut short by an output time says little about the one that was planned
+                h = max(scaled, h) if lands and step < h else scaled
+                t, y, after_rejection = (end if lands else t + step), y_new, False
+                first = slopes[-1] if method.fsal else None
+            else:
+                rejected += 1
+                h, first, after_rejection = min(scaled, SAFETY * step), slopes[0], True
+        states.append(y)
+    return states, accepted, rejected

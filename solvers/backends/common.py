@@ -1,0 +1,116 @@
+"""What every backend does alike: the checks of its arguments, the counting of evaluations, the check of its result."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Sequence
+from typing import Any, final
+
+import numpy as np
+
+from ...suite.errors import Diverged, UsageError
+from ..tableau import Tableau
+from ..tableaux import TABLEAUX
+from .base import Field, State
+
+
+@final
+class Rate:
+    """f(t, y) with the drive and the weights bound, counting its calls: the one place where evaluations are counted."""
+
+    def __init__(self, field: Field, weights: tuple[Any, ...], drive: Any = None) -> None:
+        self.field, self.weights, self.drive, self.calls = field, weights, drive, 0
+
+    def __call__(self, t: Any, y: State) -> State:
+        self.calls += 1
+        return self.field(t, y, self.drive, self.weights)
+
+
+def is_numpy(y: State) -> bool:
+    """True for NumPy states, False for torch tensors. Raises `UsageError` for anything else."""
+    if isinstance(y, np.ndarray | np.generic):
+        return True
+    import torch
+
+    if not isinstance(y, torch.Tensor):
+        raise UsageError(f"the state is a {type(y).__name__}: expected a NumPy array or a torch tensor.")
+    return False
+
+
+def checked_times(times: Sequence[float], drives: Sequence[Any] | None) -> list[float]:
+    """The times as Python floats. Raises `UsageError` unless they increase strictly and each interval has its drive."""
+    grid = [float(t) for t in times]
+    if not grid:
+        raise UsageError("no times were given: expected at least one.")
+    if not all(math.isfinite(t) for t in grid):
+        raise UsageError("the times hold a value that is not finite: expected finite, strictly increasing times.")
+    for i, (t0, t1) in enumerate(itertools.pairwise(grid)):
+        if t1 <= t0:
+            raise UsageError(
+                f"times[{i + 1}] = {t1:g} does not follow times[{i}] = {t0:g}: expected strictly increasing times."
+            )
+    if drives is not None and len(drives) != len(grid) - 1:
+        raise UsageError(
+            f"{len(drives)} drives for {len(grid)} times: expected one for each interval, {len(grid) - 1}."
+        )
+    return grid
+
+
+def listed(drives: Sequence[Any] | None, count: int) -> list[Any]:
+    """One drive an interval. A tensor is unbound at once: indexing would cost its size again in each backward step."""
+    if drives is None:
+        return [None] * count
+    if isinstance(drives, list | tuple | np.ndarray):
+        return list(drives)
+    import torch
+
+    return list(drives.unbind(0)) if isinstance(drives, torch.Tensor) else list(drives)
+
+
+def check_explicit(tableau: Tableau, backend: str) -> None:
+    """Raises `UsageError` for an implicit tableau."""
+    if not tableau.explicit:
+        raise UsageError(
+            f"backend {backend!r} cannot step the implicit tableau {tableau.name!r}: "
+            "expected an explicit one, such as 'rk4'."
+        )
+
+
+def check_embedded(tableau: Tableau, rtol: float, atol: float, backend: str) -> int:
+    """The order q of the error estimate, the smaller of both orders: the error of a step is O(h^(q + 1)).
+
+    Raises `UsageError` for an implicit tableau, one without embedded weights, or tolerances that are no tolerances.
+    """
+    check_explicit(tableau, backend)
+    if tableau.b_hat is None or tableau.embedded_order is None:
+        pairs = ", ".join(sorted(name for name, t in TABLEAUX.items() if t.explicit and t.b_hat is not None))
+        raise UsageError(
+            f"tableau {tableau.name!r} has no embedded weights to choose steps by: expected one of {pairs}."
+        )
+    for name, value in (("rtol", rtol), ("atol", atol)):
+        if not (math.isfinite(value) and value >= 0):
+            raise UsageError(f"{name} = {value} is not a tolerance: expected a finite number of at least 0.")
+    if rtol == 0 and atol == 0:
+        raise UsageError("rtol and atol are both 0: expected at least one of them positive.")
+    return min(tableau.order, tableau.embedded_order)
+
+
+def all_finite(y: State) -> bool:
+    """No NaN and no infinity in y."""
+    if isinstance(y, np.ndarray | np.generic):
+        return bool(np.isfinite(y).all())
+    import torch
+
+    return bool(torch.isfinite(y).all())
+
+
+def check_finite(states: Sequence[State], times: Sequence[float], backend: str) -> None:
+    """Raises `Diverged` with the first step and time where a state is not finite.
+
+    One test of the last state is enough to pass: y + dy never turns an infinity or a NaN back into a number.
+    """
+    if all_finite(states[-1]):
+        return
+    bad = next(i for i, y in enumerate(states) if not all_finite(y))
+    raise Diverged(f"the state left the finite numbers at step {bad}, t = {times[bad]:g} (backend {backend!r})")

@@ -1,0 +1,226 @@
+"""ODERNN: a recurrent network that is a field stepped by a tableau, with the calling convention of torch.nn.LSTM.
+
+A little over the usual length, for the one-sentence errors of its arguments.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor
+
+from ..suite.errors import UsageError
+from .backends.base import Backend, Solution
+from .cell_field import CellField, TorchField, positive_size
+from .field import EquationField, Init, Scheme, order_of
+from .fields import field_of as field_of
+from .module_field import ModuleField
+from .tableau import Tableau
+from .tableaux import tableau as find_tableau
+
+
+class ODERNN(torch.nn.Module):
+    """y_{i+1} = Phi_h(y_i, u_i): one step (or `substeps` steps) of the tableau on the cell's field for every input.
+
+    input_size, hidden_size: channels of the input, units of a state block. cell: a name (see `solvers.fields`), an
+    `EquationField`, a torch module f(t, y, u) (see `ModuleField`), or a `TorchField` of these sizes. tableau: a name or
+    a `Tableau`. step: h, the time that passes between two inputs; None takes the cell's published one, or 1 where its
+    paper tunes it. The input is held constant over it. substeps: equal Runge-Kutta steps within h. ode_order: of a cell
+    that leaves it open ("companion", a torch module). output_size: with it, a linear readout of the first block.
+    constants: the field's numbers by name ({"gamma": 0.1}). backend: a name or a `Backend`. init, gain: see
+    `solvers.field.Init`; None takes the cell's own.
+
+    forward(x, state=None) -> output, state. x (time, batch, input), (batch, time, input) with batch_first, or (time,
+    input) unbatched; output likewise with hidden or output_size channels, read after each step; state (batch, blocks,
+    hidden), or (blocks, hidden) unbatched, zeros when None. Passing the state on continues a sequence to rounding; the
+    time t that a torch module sees counts from the start of each call.
+
+    `f_calls`: evaluations of the field in the last call. Raises `UsageError`, one sentence, for anything out of range;
+    the backend raises `Diverged` where the state leaves the finite numbers, as it does after a NaN in the input.
+    """
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        cell: str | EquationField | torch.nn.Module = "leaky",
+        tableau: str | Tableau = "euler",
+        step: float | None = None,
+        *,
+        ode_order: int | None = None,
+        output_size: int | None = None,
+        constants: Mapping[str, float] | None = None,
+        backend: str | Backend = "native",
+        batch_first: bool = False,
+        substeps: int = 1,
+        init: Scheme | None = None,
+        gain: float | None = None,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        super().__init__()
+        self.input_size = positive_size("input_size", input_size)
+        self.hidden_size = positive_size("hidden_size", hidden_size)
+        self.output_size = None if output_size is None else positive_size("output_size", output_size)
+        self.substeps = positive_size("substeps", substeps)
+        self.tableau = find_tableau(tableau) if isinstance(tableau, str) else tableau
+        self.backend = _backend(backend)
+        self.batch_first = batch_first
+        equation = field_of(cell, ode_order) if isinstance(cell, str) else cell
+        if isinstance(equation, EquationField):
+            if ode_order is not None:
+                order_of(equation.name, ode_order, fixed=equation.ode_order)
+            start = Init(init or equation.init.scheme, equation.init.gain if gain is None else gain)
+            self.field: TorchField = CellField(
+                equation, input_size, hidden_size, constants, start, device=device, dtype=dtype
+            )
+            self.step = _step(step, equation.published_step)
+        else:
+            if constants or init is not None or gain is not None:
+                raise UsageError(
+                    "constants, init and gain are for cells that are equations: a torch module has its own."
+                )
+            self.field = _module_field(equation, input_size, hidden_size, ode_order).to(device=device, dtype=dtype)
+            self.step = _step(step, None)
+        self.ode_order, self.blocks = self.field.ode_order, self.field.blocks
+        like = next(self.field.parameters(), None)
+        where = (device, dtype or torch.get_default_dtype()) if like is None else (like.device, like.dtype)
+        self.readout = None
+        if self.output_size is not None:
+            drawn = torch.nn.Linear(hidden_size, self.output_size, dtype=torch.float64)  # the same in every dtype
+            self.readout = drawn.to(device=where[0], dtype=where[1])
+        self.f_calls = 0
+
+    def forward(self, x: Tensor, state: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        u, y0 = self._inputs(x, state)
+        solution = self._solve(u, y0)
+        output = solution.states[self.substeps :: self.substeps, :, : self.hidden_size]
+        last = self._split(solution.states[-1])
+        if self.readout is not None:
+            output = self.readout(output)
+        if x.dim() == 2:
+            return output.squeeze(1), last.squeeze(0)
+        return (output.transpose(0, 1) if self.batch_first else output), last
+
+    def trajectory(self, x: Tensor, state: Tensor | None = None) -> Tensor:
+        """Every state, the first included: (time + 1, batch, blocks, hidden), time first even with `batch_first`."""
+        u, y0 = self._inputs(x, state)
+        states: Tensor = self._solve(u, y0).states[:: self.substeps]
+        return self._split(states)
+
+    def jacobians(self, x: Tensor, at: Sequence[int] | None = None, state: Tensor | None = None) -> Tensor:
+        """df/dy at the state before step i, with the input of step i, for i in `at` (None: all).
+
+        (len(at), batch, D, D), D = blocks * hidden. Differentiable, also with respect to the weights.
+        """
+        u, y0 = self._inputs(x, state)
+        chosen = range(len(u)) if at is None else at
+        if any(not -len(u) <= i < len(u) for i in chosen):
+            raise UsageError(f"`at` holds a step outside the sequence: expected steps from 0 to {len(u) - 1}.")
+        states = self._solve(u, y0).states[:: self.substeps]
+        weights, drive = self.field.weights(), self.field.drive(u)
+        steps = [i % len(u) for i in chosen]
+        found = [self.field.jacobian(states[i], drive[i], weights, i * self.step) for i in steps]
+        return torch.stack(found)
+
+    @torch.no_grad()
+    def spectrum(self, x: Tensor, at: Sequence[int] | None = None, state: Tensor | None = None) -> Tensor:
+        """z = h lambda for the eigenvalues of `jacobians`, complex (len(at), batch, D).
+
+        h is one Runge-Kutta step, so each z is to be compared with the tableau's region of stability.
+        """
+        eigenvalues: Tensor = torch.linalg.eigvals(self.jacobians(x, at, state))
+        return eigenvalues * (self.step / self.substeps)
+
+    @torch.no_grad()
+    def f_calls_of(self, x: Tensor) -> int:
+        """Evaluations of the field in one pass over x."""
+        self(x)
+        return self.f_calls
+
+    def parameter_count(self) -> int:
+        """Effective trained parameters: those of the field and of the readout."""
+        readout = 0 if self.readout is None else sum(p.numel() for p in self.readout.parameters())
+        return self.field.parameter_count() + readout
+
+    def latex(self) -> str:
+        """The field's equation."""
+        return self.field.latex()
+
+    def extra_repr(self) -> str:
+        return (
+            f"tableau={self.tableau.name}, step={self.step:g}, substeps={self.substeps}, ode_order={self.ode_order}, "
+            f"backend={self.backend.name}, batch_first={self.batch_first}"
+        )
+
+    def _split(self, y: Tensor) -> Tensor:
+        return y.reshape(*y.shape[:-1], self.blocks, self.hidden_size)
+
+    def _solve(self, u: Tensor, y0: Tensor) -> Solution:
+        steps = len(u) * self.substeps
+        times = [self.step * i / self.substeps for i in range(steps + 1)]
+        drives = self.field.drive(u).unbind(0)  # views whose gradients are stacked once, not a padded sum at every step
+        if self.substeps > 1:
+            drives = tuple(d for d in drives for _ in range(self.substeps))
+        solution = self.backend.fixed(self.field, y0, times, self.tableau, drives, self.field.weights())
+        self.f_calls = solution.f_calls
+        return solution
+
+    def _inputs(self, x: Tensor, state: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Input (time, batch, input) and flat start (batch, blocks * hidden), checked."""
+        if not isinstance(x, Tensor) or x.dim() not in (2, 3):
+            shape = tuple(x.shape) if isinstance(x, Tensor) else type(x).__name__
+            raise UsageError(
+                f"the input is {shape}: expected a tensor (time, batch, input), or (time, input) unbatched."
+            )
+        if x.shape[-1] != self.input_size:
+            raise UsageError(f"the input has {x.shape[-1]} channels: the cell was made for {self.input_size}.")
+        like = next(self.field.parameters(), x)
+        if (x.dtype, x.device) != (like.dtype, like.device):
+            raise UsageError(
+                f"the input is {x.dtype} on {x.device}, the cell {like.dtype} on {like.device}: convert one."
+            )
+        u = x.unsqueeze(1) if x.dim() == 2 else x.transpose(0, 1) if self.batch_first else x
+        time, batch, _ = u.shape
+        if time < 1 or batch < 1:
+            raise UsageError(f"the input has {time} steps of {batch} sequences: expected at least one of each.")
+        if state is None:
+            return u, x.new_zeros(batch, self.blocks * self.hidden_size)
+        expected = (self.blocks, self.hidden_size) if x.dim() == 2 else (batch, self.blocks, self.hidden_size)
+        if tuple(state.shape) != expected:
+            raise UsageError(
+                f"the state has shape {tuple(state.shape)}: expected {expected} (blocks of {self.field.name})."
+            )
+        return u, state.reshape(batch, self.blocks * self.hidden_size)
+
+
+def _step(step: float | None, published: float | None) -> float:
+    chosen = (published or 1.0) if step is None else step
+    if isinstance(chosen, bool) or not isinstance(chosen, int | float) or not math.isfinite(chosen) or chosen <= 0:
+        raise UsageError(f"the step is {chosen!r}: expected a finite number above 0.")
+    return float(chosen)
+
+
+def _backend(backend: str | Backend) -> Backend:
+    if isinstance(backend, str):
+        from .backends import find_backend
+
+        return find_backend(backend)
+    return backend
+
+
+def _module_field(cell: object, input_size: int, hidden_size: int, ode_order: int | None) -> TorchField:
+    if isinstance(cell, TorchField):
+        if (cell.input_size, cell.hidden_size) != (input_size, hidden_size):
+            raise UsageError(
+                f"the field takes {cell.input_size} inputs and {cell.hidden_size} hidden units, "
+                f"the cell {input_size} and {hidden_size}: expected the same."
+            )
+        if ode_order is not None:
+            order_of(cell.name, ode_order, fixed=cell.ode_order)
+        return cell
+    if isinstance(cell, torch.nn.Module):
+        return ModuleField(cell, input_size, hidden_size, ode_order)
+    raise UsageError(f"the cell is a {type(cell).__name__}: expected a name, an EquationField or a torch module.")

@@ -1,0 +1,280 @@
+"""Conformance of tableaux, cells and backends: the rules of `odernn check`, one verdict each.
+
+Oracles are independent of what is examined: rooted trees for a tableau, finite differences for a cell's derivatives,
+SciPy's DOP853 at tight tolerance and the native gradient for a backend.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from scipy.integrate import solve_ivp
+
+from ..suite.catalogue import load
+from ..suite.checks import BrokenRuleError, Verdict
+from .backends import find_backend
+from .fields import field_of
+from .solver import BASELINES, TRUE_FIELD, find_tableau
+from .tableaux import TABLEAUX
+
+if TYPE_CHECKING:
+    from .backends.base import Backend
+
+ROUNDING = 1e-14
+"""Largest difference of a recovered coefficient from the given one that rounding explains."""
+
+Rule = tuple[str, Callable[[], str]]
+
+
+def _verdicts(rules: list[Rule]) -> list[Verdict]:
+    found = []
+    for rule, examine in rules:
+        try:
+            found.append(Verdict(rule, True, examine()))
+        except BrokenRuleError as broken:
+            found.append(Verdict(rule, False, str(broken)))
+        except Exception as error:  # a plugin may raise anything; that is a verdict too
+            found.append(Verdict(rule, False, f"{type(error).__name__}: {error}"))
+    return found
+
+
+def _must(holds: bool, otherwise: str) -> None:
+    if not holds:
+        raise BrokenRuleError(otherwise)
+
+
+# ------------------------------------------------------------------------------------------------------------ tableaux
+
+
+def check_tableau(name: str) -> list[Verdict]:
+    """The claimed orders are the computed ones, exactly; a reference is given."""
+    from .order import verify
+
+    tableau = find_tableau(name)
+
+    def order() -> str:
+        verify(tableau)
+        pair = "" if tableau.b_hat is None else f" and {tableau.embedded_order}"
+        return f"order {tableau.order}{pair}, from rooted trees"
+
+    def reference() -> str:
+        _must(bool(tableau.reference.strip()), "no reference is given")
+        return tableau.reference
+
+    return _verdicts([("computed order of b and b_hat equals the claim", order), ("a reference is given", reference)])
+
+
+# --------------------------------------------------------------------------------------------------------------- cells
+
+
+def check_cell(name: str) -> list[Verdict]:
+    """Shapes, dtypes, batch equivariance, continuation, gradient; for an equation also Jacobian, order and reference."""
+    import torch
+
+    if name == TRUE_FIELD:
+        return [Verdict("learns nothing, so nothing to check: see the backends", True)]
+    previous = torch.get_rng_state()
+    torch.manual_seed(0)
+    try:
+        rules = _recurrence_rules(name)
+        if name not in BASELINES:
+            rules += _equation_rules(name)
+        return _verdicts(rules)
+    finally:
+        torch.set_rng_state(previous)
+
+
+def _recurrent(name: str, hidden: int, dtype: Any, **options: Any) -> Any:
+    import torch
+
+    from .baselines import GRU, LSTM
+    from .cell import ODERNN
+
+    if name in BASELINES:
+        return {"lstm": LSTM, "gru": GRU}[name](2, hidden, 3).to(dtype)
+    with torch.no_grad():
+        return ODERNN(2, hidden, field_of(name), "rk4", 0.1, output_size=3, dtype=dtype, **options)
+
+
+def _leaves(state: Any) -> tuple[Any, ...]:
+    return tuple(state) if isinstance(state, tuple) else (state,)
+
+
+def _recurrence_rules(name: str) -> list[Rule]:
+    import torch
+
+    def shapes() -> str:
+        for dtype in (torch.float32, torch.float64):
+            output, state = _recurrent(name, 5, dtype)(torch.randn(7, 4, 2, dtype=dtype))
+            _must(output.shape == (7, 4, 3), f"output {tuple(output.shape)} for 7 steps of 4 sequences and 3 outputs")
+            _must(output.dtype == dtype, f"{output.dtype} came out where {dtype} went in")
+            _must(
+                all(4 in leaf.shape and leaf.shape[-1] == 5 for leaf in _leaves(state)), "the state has another shape"
+            )
+        return "float32 and float64"
+
+    def batch() -> str:
+        cell, x, order = _recurrent(name, 5, torch.float64), torch.randn(7, 4, 2, dtype=torch.float64), [2, 0, 3, 1]
+        gap = (cell(x[:, order])[0] - cell(x)[0][:, order]).abs().max().item()
+        _must(gap < 1e-12, f"permuting the batch changes outputs by {gap:.1e}")
+        return f"largest difference {gap:.1e}"
+
+    def continues() -> str:
+        cell, x = _recurrent(name, 5, torch.float64), torch.randn(8, 3, 2, dtype=torch.float64)
+        first, state = cell(x[:3])
+        gap = (torch.cat([first, cell(x[3:], state)[0]]) - cell(x)[0]).abs().max().item()
+        _must(gap < 1e-12, f"two halves differ from the whole by {gap:.1e}")
+        return f"largest difference {gap:.1e}"
+
+    def gradient() -> str:
+        cell, x = _recurrent(name, 3, torch.float64), torch.randn(4, 2, 2, dtype=torch.float64)
+        parameters = [p for p in cell.parameters() if p.requires_grad]
+
+        def loss(*_: Any) -> Any:
+            return cell(x)[0].square().sum()
+
+        torch.autograd.gradcheck(loss, parameters)
+        return "finite differences, float64"
+
+    return [
+        ("shapes and dtypes", shapes),
+        ("batch equivariance", batch),
+        ("a state passed on continues the sequence", continues),
+        ("gradient of the parameters", gradient),
+    ]
+
+
+def _equation_rules(name: str) -> list[Rule]:
+    import torch
+
+    equation = field_of(name)
+
+    def jacobian() -> str:
+        cell, x = _recurrent(name, 3, torch.float64), torch.randn(5, 2, 2, dtype=torch.float64)
+        field, weights = cell.field, cell.field.weights()
+        state, drive = cell.trajectory(x)[4].flatten(1).detach(), cell.field.drive(x)[4]
+        derived, eps = field.jacobian(state, drive, weights), 1e-6
+        columns = []
+        for i in range(state.shape[1]):
+            bump = torch.zeros_like(state)
+            bump[:, i] = eps
+            up, down = (field(0.0, state + s * bump, drive, weights) for s in (1, -1))
+            columns.append((up - down) / (2 * eps))
+        gap = (torch.stack(columns, -1) - derived).abs().max().item()
+        _must(gap < 1e-7, f"the derived Jacobian differs from finite differences by {gap:.1e}")
+        return f"largest difference from finite differences {gap:.1e}"
+
+    def order() -> str:
+        cell, x = _recurrent(name, 4, torch.float64), torch.randn(3, 2, 2, dtype=torch.float64)
+        start = cell(x)[1].flatten(1).detach()[0]
+        weights, drive = cell.field.weights(), cell.field.drive(x)[0, :1]
+
+        def slope(_: float, y: Any) -> Any:
+            return cell.field(0.0, torch.as_tensor(y)[None], drive, weights)[0].detach().numpy()
+
+        exact = solve_ivp(slope, (0.0, 2.0), start.numpy(), method="DOP853", rtol=1e-13, atol=1e-13).y[:, -1]
+        errors = []
+        for n in (8, 16, 32):
+            grid = [2.0 * k / n for k in range(n + 1)]
+            run = cell.backend.fixed(cell.field, start[None], grid, cell.tableau, [drive] * n, weights)
+            errors.append(np.abs(run.states[-1, 0].detach().numpy() - exact).max())
+        seen = math.log2(errors[-2] / errors[-1])
+        _must(abs(seen - 4) < 0.6, f"RK4 on this field converges with order {seen:.2f}")
+        return f"RK4 on this field converges with order {seen:.2f}"
+
+    def reference() -> str:
+        _must(bool(equation.reference.strip()), "no reference is given")
+        return equation.reference
+
+    return [
+        ("Jacobian from the equation", jacobian),
+        ("converges to the exact flow with the tableau's order", order),
+        ("a reference is given", reference),
+    ]
+
+
+# ------------------------------------------------------------------------------------------------------------ backends
+
+
+def check_backend(name: str) -> list[Verdict]:
+    """Recovered tableaux, observed order, input held over a step, gradient."""
+    if name == "torch":
+        return [Verdict("the library baselines' own code, which steps no tableau", True)]
+    backend: Backend = load("backend", name)
+    rules: list[Rule] = [
+        ("recovered tableau equals the given one, fixed grid", lambda: _recovered(backend, adaptive=False)),
+        ("recovered tableau equals the given one, adaptive", lambda: _recovered(backend, adaptive=True)),
+        ("observed order on a nonlinear, non-autonomous problem", lambda: _observed(backend)),
+        ("no stage reads the next step's input", lambda: _held(backend)),
+    ]
+    if backend.differentiable:
+        rules.append(("gradient agrees with the native one", lambda: _gradient(backend)))
+    return _verdicts(rules)
+
+
+def _recovered(backend: Backend, adaptive: bool) -> str:
+    from .backends.probe import deviation
+
+    chosen = [t for t in TABLEAUX.values() if t.explicit and (t.b_hat is not None or not adaptive)]
+    gaps = {t.name: deviation(backend, t, adaptive) for t in chosen}
+    worst = max(gaps, key=lambda key: gaps[key])
+    _must(gaps[worst] < ROUNDING, f"{worst} is off by {gaps[worst]:.1e}")
+    return f"{len(gaps)} tableaux, largest difference {gaps[worst]:.1e} ({worst})"
+
+
+def _problem(t: Any, y: Any, drive: Any = None, weights: Any = ()) -> Any:
+    """y' = -y^2 (1 + t) + y / (2 + t): tells apart methods that agree on linear or autonomous problems."""
+    return y * (1 / (2 + t)) - y * y * (1 + t)
+
+
+def _observed(backend: Backend) -> str:
+    exact = solve_ivp(_problem, (0.0, 2.0), [0.8], method="DOP853", rtol=1e-13, atol=1e-14).y[0, -1]
+    seen = []
+    for name in ("euler", "heun2", "kutta3", "rk4", "dormand-prince54"):
+        tableau, errors = find_tableau(name), []
+        for n in (16, 32):
+            grid = [2.0 * k / n for k in range(n + 1)]
+            last = backend.fixed(_problem, np.array([0.8]), grid, tableau).states[-1]
+            errors.append(abs(float(last[0]) - exact))
+        order = math.log2(errors[0] / errors[1])
+        _must(abs(order - tableau.order) < 0.5, f"{name} of order {tableau.order} converges with {order:.2f}")
+        seen.append(f"{name} {order:.2f}")
+    return ", ".join(seen)
+
+
+def _held(backend: Backend) -> str:
+    def driven(t: Any, y: Any, drive: Any, weights: Any) -> Any:
+        return 0.0 * y + drive
+
+    inputs = [np.array([float(v)]) for v in (1, 10, 100, 1000)]
+    for name in ("heun2", "rk4", "dormand-prince54"):
+        grid = [0.0, 1.0, 2.0, 3.0, 4.0]
+        states = np.asarray(backend.fixed(driven, np.zeros(1), grid, find_tableau(name), inputs).states)[:, 0]
+        gap = float(np.abs(states - np.array([0, 1, 11, 111, 1111])).max())
+        _must(gap < 1e-9, f"{name} is off by {gap:.1e} where the input jumps")
+    return "heun2, rk4, dormand-prince54 across jumps"
+
+
+def _gradient(backend: Backend) -> str:
+    import torch
+
+    def field(t: Any, y: Any, drive: Any, weights: Any) -> Any:
+        return torch.tanh(y @ weights[0] + drive) - y
+
+    generator = torch.Generator().manual_seed(1)
+    n = 80
+    start = [torch.randn(*shape, generator=generator, dtype=torch.float64) for shape in ((2, 3), (3, 3), (n, 2, 3))]
+
+    def gradients(engine: Backend) -> list[Any]:
+        y0, w, u = (value.clone().requires_grad_() for value in start)
+        grid = [2.0 * k / n for k in range(n + 1)]
+        states = engine.fixed(field, y0, grid, find_tableau("rk4"), list(u.unbind(0)), (w,)).states
+        return list(torch.autograd.grad(states[1:].square().sum(), (y0, w, u)))
+
+    pairs = zip(gradients(backend), gradients(find_backend("native")), strict=True)
+    gap = max(float((a - b).abs().max() / b.abs().max()) for a, b in pairs)
+    _must(gap < 1e-6, f"relative difference {gap:.1e} at 80 steps of RK4")
+    return f"relative difference {gap:.1e} at 80 steps of RK4"

@@ -1,0 +1,334 @@
+"""Conformance: what a plugin must do, as rules that run; shipped, so that an author can test against them.
+
+`check("my-task")` returns one `Verdict` a rule. The rules for tasks are here; those for tableaux, cells and backends
+belong to the solvers and are called by name. Longer than most files because every rule of a task is in it.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import random
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, is_dataclass
+from importlib import import_module
+from typing import Any, get_args
+
+import numpy as np
+
+from .catalogue import build_task, entries, find, load
+from .contracts import Array, Audit, Batch, Budget, LearningTask, Loss, Task, Trajectory
+from .equation import Equation
+from .errors import UsageError
+from .metrics import METRICS
+from .seeds import stream
+
+SIZE = 200
+"""Sequences in a batch that is only looked at."""
+
+LARGE = 2000
+"""Sequences in the batch that a baseline is compared on."""
+
+_OPTIMUM = {"accuracy": 1.0, "skill": 1.0, "cross_entropy": 0.0, "mean_squared_error": 0.0, "nrmse": 0.0, "error": 0.0}
+_SURE = 50.0
+"""A logit so far above the others that float64 cannot see the difference from certainty."""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """One rule applied to one plugin: the rule in words, whether it holds, and the number or the reason."""
+
+    rule: str
+    ok: bool
+    detail: str = ""
+
+
+def checkable() -> list[str]:
+    """Every name that `check` has rules for."""
+    return [name for kind in ("task", "tableau", "cell", "backend") for name in entries(kind)]
+
+
+def check(name: str) -> list[Verdict]:
+    """The verdicts on a task (name or file), tableau, cell or backend. Raises `UsageError` for an unknown name."""
+    if name.endswith(".py"):
+        return check_task(name)
+    kinds = [entry.kind for entry in find(name) if entry.kind in ("task", "tableau", "cell", "backend")]
+    if not kinds:
+        raise UsageError(f"{name!r} is a {find(name)[0].kind}: only tasks, tableaux, cells and backends have checks.")
+    verdicts: list[Verdict] = []
+    for kind in kinds:
+        try:
+            if kind == "task":
+                verdicts += check_task(name)
+            else:
+                verdicts += getattr(import_module("odernn.solvers.checks"), f"check_{kind}")(name)
+        except UsageError as error:
+            verdicts.append(Verdict("imports", False, str(error)))
+    return verdicts
+
+
+def check_task(task: str | type[Task]) -> list[Verdict]:
+    """The verdicts on a task, with its parameters at their defaults. task: a name, a file, or the class itself.
+
+    Raises `UsageError` where a name or a file gives no task.
+    """
+    found = load("task", task) if isinstance(task, str) else task
+    rules: list[tuple[str, Callable[[Any], str]]] = list(_RULES)
+    if isinstance(found, type) and issubclass(found, LearningTask):
+        rules += _LEARNING
+    elif isinstance(found, type) and not issubclass(found, Audit):
+        rules += _INTEGRATION
+    verdicts: list[Verdict] = []
+    for rule, examine in rules:
+        subject = found if examine is _class else None
+        try:
+            if subject is None:
+                subject = found()
+            verdicts.append(Verdict(rule, True, examine(subject)))
+        except BrokenRuleError as broken:
+            verdicts.append(Verdict(rule, False, str(broken)))
+        except Exception as error:  # the author's code may raise anything; that is a verdict too
+            verdicts.append(Verdict(rule, False, f"{type(error).__name__}: {error}"))
+        if not verdicts[-1].ok and examine is _class:
+            break  # nothing further can be asked
+    return verdicts
+
+
+class BrokenRuleError(Exception):
+    """A rule does not hold; the message says how."""
+
+
+def _must(holds: bool, otherwise: str) -> None:
+    if not holds:
+        raise BrokenRuleError(otherwise)
+
+
+# ----------------------------------------------------------------------------------------------------------- every task
+
+
+def _class(found: Any) -> str:
+    _must(isinstance(found, type) and issubclass(found, Task), f"{found!r} is not derived from Task")
+    _must(is_dataclass(found), "it is not a dataclass")
+    _must(found.__dataclass_params__.frozen, "the dataclass is not frozen")
+    for attribute in ("name", "primary_metric"):
+        value = getattr(found, attribute, None)
+        _must(isinstance(value, str) and bool(value), f"it declares no {attribute}")
+    found()
+    return ""
+
+
+def _parameters(task: Any) -> str:
+    values = asdict(task)
+    _must(json.loads(json.dumps(values)) == json.loads(json.dumps(values, default=list)), "they change on the way")
+    if task.name in entries("task"):
+        again = build_task({"name": task.name, **json.loads(json.dumps(values))})
+        _must(again == task, f"built from {values} it becomes {again}")
+    return ", ".join(f"{key}={value!r}" for key, value in values.items()) or "none"
+
+
+_RULES: list[tuple[str, Callable[[Any], str]]] = [
+    ("is a frozen dataclass with a name, a primary metric and defaults", _class),
+    ("its parameters survive JSON", _parameters),
+]
+
+
+# ------------------------------------------------------------------------------------------------------- learning tasks
+
+
+def _draw(task: LearningTask, size: int = SIZE, seed: int = 0, purpose: str = "check") -> Batch:
+    return task.batch(size, stream(seed, f"{task.name}/{purpose}"))
+
+
+def _arrays(batch: Batch) -> Iterator[tuple[str, Array]]:
+    yield "inputs", batch.inputs
+    yield "targets", batch.targets
+    yield "weights", batch.weights
+
+
+def _loss(task: LearningTask) -> str:
+    loss = getattr(task, "loss", None)
+    _must(loss in get_args(Loss), f"loss is {loss!r}: expected one of {', '.join(get_args(Loss))}")
+    return str(loss)
+
+
+def _shapes(task: LearningTask) -> str:
+    batch = _draw(task, 7)
+    for name, array in _arrays(batch):
+        _must(isinstance(array, np.ndarray), f"{name} is a {type(array).__name__}: expected a NumPy array")
+    steps = len(batch.inputs)
+    wanted = {"inputs": (steps, 7, task.inputs), "targets": (steps, 7), "weights": (steps, 7)}
+    if task.loss == "mean_squared_error":
+        wanted["targets"] = (steps, 7, task.outputs)
+    for name, array in _arrays(batch):
+        _must(array.shape == wanted[name], f"{name} has shape {array.shape}: expected {wanted[name]}")
+        whole = name == "targets" and task.loss == "cross_entropy"
+        dtype = np.dtype(np.int64 if whole else np.float64)
+        _must(array.dtype == dtype, f"{name} has dtype {array.dtype}: expected {dtype}")
+    _must(0 <= task.memory_length <= steps, f"memory_length is {task.memory_length} in sequences of {steps} steps")
+    return f"{steps} steps, {task.inputs} inputs, {task.outputs} outputs"
+
+
+def _values(task: LearningTask) -> str:
+    batch = _draw(task)
+    for name, array in _arrays(batch):
+        _must(bool(np.isfinite(array).all()), f"{name} holds NaN or infinity")
+    _must(bool((batch.weights >= 0).all()), "a weight is negative")
+    _must(bool((batch.weights.sum(axis=0) > 0).all()), "a sequence has no position that counts")
+    if task.loss == "cross_entropy":
+        low, high = int(batch.targets.min()), int(batch.targets.max())
+        _must(low >= 0 and high < task.outputs, f"classes {low} .. {high} for {task.outputs} outputs")
+    return ""
+
+
+def _deterministic(task: LearningTask) -> str:
+    first, again, other = _draw(task), _draw(task), _draw(task, seed=1)
+    for (name, a), (_, b) in zip(_arrays(first), _arrays(again), strict=True):
+        _must(bool(np.array_equal(a, b)), f"the same seed gave other {name}")
+    _must(not np.array_equal(first.inputs, other.inputs), "another seed gave the same inputs")
+    return ""
+
+
+def _disjoint(task: LearningTask) -> str:
+    if type(task).judge is not LearningTask.judge:
+        return "it judges on test data of its own"
+
+    def sequences(purpose: str) -> set[bytes]:
+        inputs = _draw(task, task.test_size, 0, purpose).inputs
+        return {np.ascontiguousarray(inputs[:, i]).tobytes() for i in range(inputs.shape[1])}
+
+    shared = sequences("train") & sequences("test")
+    _must(not shared, f"{len(shared)} sequences are in both")
+    return ""
+
+
+def _untouched(task: LearningTask) -> str:
+    def states() -> list[str]:
+        found = [repr(np.random.get_state()), repr(random.getstate())]  # noqa: NPY002 (looked at, not drawn from)
+        if "torch" in sys.modules:
+            import torch
+
+            found.append(repr(torch.get_rng_state().tolist()))
+        return found
+
+    before = states()
+    _draw(task)
+    _must(states() == before, "a draw moved NumPy's, Python's or torch's global random state")
+    return ""
+
+
+def _constant(task: LearningTask, batch: Batch) -> Array:
+    """The best outputs that look at no input: each step's mean target, or the logarithms of its class frequencies."""
+    if task.loss == "mean_squared_error":
+        return np.broadcast_to(batch.targets.mean(axis=1, keepdims=True), batch.targets.shape).copy()
+    counts = (batch.targets[..., None] == np.arange(task.outputs)).mean(axis=1, keepdims=True)
+    return np.broadcast_to(np.log(np.maximum(counts, 1e-12)), (*batch.targets.shape, task.outputs)).copy()
+
+
+def _perfect(task: LearningTask, batch: Batch) -> Array:
+    if task.loss == "mean_squared_error":
+        return batch.targets.copy()
+    return np.where(batch.targets[..., None] == np.arange(task.outputs), _SURE, 0.0)
+
+
+def _better(metric: str) -> int:
+    """+1 where larger is better, -1 where smaller is, 0 where odernn does not know the metric."""
+    known = METRICS.get(metric)
+    return 0 if known is None else {"higher": 1, "lower": -1, "none": 0}[known.direction]
+
+
+def _optimal(task: LearningTask) -> str:
+    batch = _draw(task)
+    perfect = task.measure(_perfect(task, batch), batch)
+    for name, value in perfect.items():
+        if name in _OPTIMUM:
+            far = abs(value - _OPTIMUM[name])
+            _must(far < 1e-9, f"a perfect answer has {name} {value:.6g}: expected {_OPTIMUM[name]:g}")
+    primary = task.primary_metric
+    if primary not in perfect:
+        return f"{primary} is judged on a trained model, not measured on a batch"
+    noise = stream(0, "check/noise").normal(size=_perfect(task, batch).shape)
+    other = task.measure(noise, batch)[primary]
+    sign = _better(primary)
+    _must(sign * (perfect[primary] - other) >= 0, f"noise has {primary} {other:.6g}, perfect {perfect[primary]:.6g}")
+    return f"{primary} = {perfect[primary]:.6g}"
+
+
+def _baseline(task: LearningTask) -> str:
+    baseline, primary = task.baseline(), task.primary_metric
+    _must(primary in baseline, f"the primary metric {primary!r} is not in it: {', '.join(baseline) or 'it is empty'}")
+    value = baseline[primary]
+    _must(isinstance(value, float | int) and math.isfinite(value), f"{primary} is {value!r}")
+    batch = _draw(task, LARGE)
+    reached = task.measure(_constant(task, batch), batch)
+    if primary not in reached:
+        return f"{primary} = {value:.6g}, judged on a trained model and not reproduced here"
+    detail = f"{primary} = {value:.6g}, the best constant answer of each step reaches {reached[primary]:.6g}"
+    sign, perfect = _better(primary), task.measure(_perfect(task, batch), batch)[primary]
+    scale = abs(perfect - reached[primary]) or 1.0
+    # 10 %: what 2000 sequences leave of sampling error, and the odd step where a constant wins by luck.
+    _must(sign * (value - reached[primary]) >= -0.1 * scale, f"{detail}: it must be at least as good")
+    _must(sign * (value - perfect) <= 0, f"{detail}, a perfect one {perfect:.6g}: no baseline is better than that")
+    return detail
+
+
+_LEARNING: list[tuple[str, Callable[[Any], str]]] = [
+    ("declares a loss that odernn has", _loss),
+    ("draws batches of the declared shapes and dtypes", _shapes),
+    ("draws finite values, weights that count, classes in range", _values),
+    ("draws the same for a seed, and other for another", _deterministic),
+    ("draws disjoint training and test sequences", _disjoint),
+    ("leaves every global random state alone", _untouched),
+    ("gives a perfect answer the optimum", _optimal),
+    ("has a baseline that a constant answer reproduces or falls short of", _baseline),
+]
+
+
+# ---------------------------------------------------------------------------------------------------- integration tasks
+
+
+class _Reference:
+    """SciPy's DOP853 at tight tolerance, as a solver: an answer from outside."""
+
+    learns = False
+
+    def properties(self) -> dict[str, Any]:
+        return {"learns": False, "stages": 12, "order": 8}
+
+    def learn(self, task: LearningTask, seed: int, budget: Budget) -> Any:
+        raise UsageError("the reference integrator learns nothing.")
+
+    def solve(self, equation: Equation, y0: Array, t: Array) -> Trajectory:
+        from scipy.integrate import solve_ivp
+
+        f = equation.function()
+        y = np.asarray(y0, float)
+        found = solve_ivp(
+            lambda time, flat: f(time, flat.reshape(y.shape)).ravel(),
+            (float(t[0]), float(t[-1])),
+            y.ravel(),
+            method="DOP853",
+            t_eval=np.asarray(t, float),
+            rtol=1e-12,
+            atol=1e-12,
+        )
+        return Trajectory(np.asarray(t), found.y.T.reshape(len(t), *y.shape), int(found.nfev), len(found.t))
+
+
+def _solved(task: Task) -> str:
+    first = task.evaluate(_Reference(), 0, Budget())
+    _must(first.status == "ok", f"an exact integrator ended as {first.status}: {first.reason}")
+    name = task.primary_metric
+    _must(name in first.metrics, f"the outcome holds no {name!r}: {', '.join(first.metrics)}")
+    value = first.metrics[name]
+    _must(math.isfinite(value), f"an exact integrator has {name} {value}")
+    if name == "error":
+        _must(value < 1e-6, f"an exact integrator has error {value:.3g}: expected below 1e-6")
+    again = task.evaluate(_Reference(), 0, Budget())
+    _must(dict(again.metrics) == dict(first.metrics), "a second evaluation with the same seed differs")
+    return f"{name} = {value:.3g}"
+
+
+_INTEGRATION: list[tuple[str, Callable[[Any], str]]] = [
+    ("lets SciPy's DOP853 at 1e-12 do well, twice the same", _solved),
+]

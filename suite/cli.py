@@ -1,0 +1,201 @@
+"""The command line: `odernn run | report | list | show | new | check`.
+
+Exit status: 0 all ran; 1 some run or check failed; 2 the command or a file is wrong; 3 nothing was run; 130
+interrupted; 141 the reader of the output went away. Everything heavy is imported by the command that needs it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shlex
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from .errors import UsageError
+
+PASSED, FAILED, WRONG, INTERRUPTED, BROKEN_PIPE = 0, 1, 2, 130, 141
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Carry out one command; the exit status. Never raises for what a user did."""
+    arguments = sys.argv[1:] if argv is None else list(argv)
+    try:
+        options = parser().parse_args(arguments)
+        options.line = shlex.join(["odernn", *arguments])
+        status = COMMANDS[options.command](options)
+        sys.stdout.flush()  # here, where a closed pipe is still caught
+        return status
+    except UsageError as error:
+        print(f"odernn: {error}", file=sys.stderr)
+        return WRONG
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains once more at its end
+        return BROKEN_PIPE
+    except OSError as error:  # a full disk, a folder without permission
+        print(f"odernn: {error}", file=sys.stderr)
+        return WRONG
+    except SystemExit as end:  # argparse, after --help or a wrong option
+        return end.code if isinstance(end.code, int) else WRONG
+
+
+def parser() -> argparse.ArgumentParser:
+    """The parser of every command."""
+    top = argparse.ArgumentParser(
+        prog="odernn",
+        description="Recurrent networks as Runge-Kutta steps, beside classic ODE integrators of the same tableaux.",
+        epilog="Exit status: 0 all ran; 1 some run failed; 2 the command or a file is wrong; 3 nothing was run; "
+        "130 interrupted.",
+    )
+    top.add_argument("--version", action="store_true", help="print the version and leave")
+    commands = top.add_subparsers(dest="command", metavar="COMMAND", required="--version" not in sys.argv[1:])
+
+    run = commands.add_parser(
+        "run", help="run experiments and report", description="Run what is missing of experiments."
+    )
+    run.add_argument("experiments", nargs="+", metavar="EXPERIMENT", help="a shipped name, or a TOML file")
+    run.add_argument("--out", type=Path, metavar="DIR", help="folder of the rows (default: results/<experiment>)")
+    run.add_argument("--device", default="auto", metavar="auto|cpu|cuda|mps", help="where to compute (default: auto)")
+    run.add_argument("--jobs", type=int, metavar="N", help="processes at once (default: one a core; one on a GPU)")
+    run.add_argument("--seeds", type=int, metavar="N", help="use the seeds 0 .. N-1")
+    run.add_argument(
+        "--set", action="append", default=[], dest="axes", metavar="AXIS=VALUE,...", help="replace an axis"
+    )
+    run.add_argument("--timeout", type=float, metavar="S", help="seconds that one run may take")
+    run.add_argument("--memory", type=float, metavar="GIB", help="memory that one run may take")
+    run.add_argument(
+        "--dry-run", action="store_true", help="check and count the points, estimate the time, run nothing"
+    )
+    run.add_argument("--retry-failed", action="store_true", help="run failed points again")
+
+    report = commands.add_parser("report", help="tables, figures and a page from rows alone")
+    report.add_argument("folder", nargs="?", type=Path, metavar="DIR", help="a folder of results")
+    report.add_argument("--published", action="store_true", help="the rows that come with odernn")
+    report.add_argument("--out", type=Path, metavar="DIR", help="where to write (default: DIR/report, or report)")
+
+    listing = commands.add_parser("list", help="tasks, cells, tableaux, backends, metrics, reports, experiments")
+    listing.add_argument("kind", nargs="?", metavar="KIND", help="one of these (default: all)")
+    listing.add_argument("--json", action="store_true", help="as JSON")
+
+    show = commands.add_parser("show", help="one name in full; a tableau with its Butcher array")
+    show.add_argument("name", metavar="NAME")
+    show.add_argument("--json", action="store_true", help="as JSON")
+
+    new = commands.add_parser("new", help="start a plugin package")
+    new.add_argument("what", choices=["task"])
+    new.add_argument("name", metavar="NAME")
+    new.add_argument("--out", type=Path, metavar="DIR", help="folder to make (default: odernn-NAME)")
+
+    check = commands.add_parser("check", help="conformance of tasks, cells, tableaux and backends, plugins included")
+    check.add_argument("names", nargs="*", metavar="NAME")
+    check.add_argument("--all", action="store_true", help="everything in the catalogue")
+    return top
+
+
+def _run(options: argparse.Namespace) -> int:
+    from .session import Request, carry_out
+
+    return carry_out(
+        Request(
+            experiments=options.experiments,
+            out=options.out,
+            device=options.device,
+            jobs=options.jobs,
+            seeds=options.seeds,
+            axes=options.axes,
+            timeout=options.timeout,
+            memory=options.memory,
+            dry_run=options.dry_run,
+            retry_failed=options.retry_failed,
+            command=options.line,
+        )
+    )
+
+
+def _report(options: argparse.Namespace) -> int:
+    from importlib import import_module
+
+    from .catalogue import ROOT
+    from .row import read, rows_file
+
+    if options.published == (options.folder is not None):
+        raise UsageError("report needs a folder of results, or --published.")
+    folder = ROOT / "reports" / "published" if options.published else options.folder
+    found = read(rows_file(folder))
+    for sentence in found.torn:
+        print(f"odernn: {sentence}", file=sys.stderr)
+    rows = list(found.newest().values())
+    if not rows:
+        raise UsageError(f"{folder} holds no rows yet.")
+    out = options.out or (Path("report") if options.published else folder / "report")
+    title = "odernn, published results" if options.published else ", ".join(sorted({r["experiment"] for r in rows}))
+    written = import_module("odernn.reports.write").write_report(rows, out, title, options.line)
+    for sentence in written.problems:
+        print(f"odernn: {sentence}", file=sys.stderr)
+    print(written.index)
+    return PASSED
+
+
+def _list(options: argparse.Namespace) -> int:
+    from .browse import listing
+
+    text, refused = listing(options.kind, options.json)
+    print(text)
+    for sentence in refused:
+        print(f"odernn: {sentence}", file=sys.stderr)
+    return PASSED
+
+
+def _show(options: argparse.Namespace) -> int:
+    from .browse import shown
+
+    print(shown(options.name, options.json))
+    return PASSED
+
+
+def _new(options: argparse.Namespace) -> int:
+    from .scaffold import new_task
+
+    written = new_task(options.name, options.out)
+    for path in written:
+        print(path)
+    print(f"Next: pip install -e {shlex.quote(str(written[0].parent))} && odernn check {options.name}")
+    return PASSED
+
+
+def _check(options: argparse.Namespace) -> int:
+    from .checks import check, checkable
+
+    if bool(options.names) == options.all:
+        raise UsageError("check needs names, or --all.")
+    passed = True
+    for name in options.names or checkable():
+        print(name)
+        for verdict in check(name):
+            print(
+                f"  {'ok  ' if verdict.ok else 'FAIL'}  {verdict.rule}{': ' if verdict.detail else ''}{verdict.detail}"
+            )
+            passed = passed and verdict.ok
+        sys.stdout.flush()
+    return PASSED if passed else FAILED
+
+
+def _version(options: argparse.Namespace) -> int:
+    from importlib.metadata import version
+
+    print(f"odernn {version('odernn')}")
+    return PASSED
+
+
+COMMANDS: Mapping[str | None, Callable[[argparse.Namespace], int]] = {
+    "run": _run,
+    "report": _report,
+    "list": _list,
+    "show": _show,
+    "new": _new,
+    "check": _check,
+    None: _version,
+}

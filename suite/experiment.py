@@ -1,0 +1,233 @@
+"""An experiment: a TOML file, frozen; the product of its axes; the points of it.
+
+Any value that is a list is an axis; each [[grid]] is the product of its axes, and the points of all grids are merged.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import re
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from .errors import UsageError, nearest
+from .row import Point, identity
+
+Axis: TypeAlias = tuple[Any, ...]
+
+SECTIONS = ("task", "solver", "budget")
+TOP = ("name", "summary", "seeds", "dtype", "grid", *SECTIONS)
+GRID = ("seeds", "dtype", *SECTIONS)
+DTYPES = ("float32", "float64")
+TRUE_FIELD = "true-field"
+"""The cell that learns nothing; a budget of updates means nothing to it and is left out of its points."""
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """name, summary: of the file. grids: each maps "task.length", "solver.step", ..., "seed", "dtype" to its values."""
+
+    name: str
+    summary: str
+    grids: tuple[Mapping[str, Axis], ...]
+
+    def points(self, device: str = "cpu") -> list[Point]:
+        """Every point, in the order of the file, the seed varying fastest; a point of two grids appears once."""
+        found: dict[str, Point] = {}
+        for grid in self.grids:
+            keys = sorted(grid, key=lambda key: key == "seed")
+            for values in itertools.product(*(grid[key] for key in keys)):
+                point = _point(dict(zip(keys, values, strict=True)), device)
+                found.setdefault(identity(point), point)
+        return list(found.values())
+
+    def with_axis(self, axis: str, values: Sequence[Any]) -> Experiment:
+        """The experiment with an axis replaced in every grid that has it.
+
+        axis: "solver.step", or "step" where only one section has such a key; budget keys are in every grid. Raises
+        `UsageError` for an axis that no grid has (with the nearest) or that is ambiguous.
+        """
+        known = {key for grid in self.grids for key in grid} | {f"budget.{key}" for key in _budget()}
+        axis = {"seeds": "seed"}.get(axis, axis)
+        hits = sorted(key for key in known if key == axis or key.partition(".")[2] == axis)
+        if not hits:
+            short = known | {key.partition(".")[2] for key in known if "." in key}
+            raise UsageError(f"unknown axis {axis!r} of experiment {self.name!r}: {nearest(axis, short)}")
+        if len(hits) > 1:
+            raise UsageError(f"axis {axis!r} of experiment {self.name!r} is ambiguous: write {' or '.join(hits)}.")
+        (key,) = hits
+        _check(key, tuple(values), f"axis {axis!r}")
+        everywhere = key.startswith("budget.")
+        grids = tuple({**grid, key: tuple(values)} if everywhere or key in grid else grid for grid in self.grids)
+        return replace(self, grids=grids)
+
+    def with_seeds(self, count: int) -> Experiment:
+        """The experiment with the seeds 0 .. count - 1 in every grid. Raises `UsageError` below one."""
+        if count < 1:
+            raise UsageError(f"the number of seeds is {count}: expected at least 1.")
+        return self.with_axis("seed", range(count))
+
+    def to_toml(self) -> str:
+        """The experiment as a file that `parse` reads back to an equal one."""
+        lines = [f"name = {_toml(self.name)}", f"summary = {_toml(self.summary)}"]
+        for grid in self.grids:
+            lines += ["", "[[grid]]"]
+            for key, values in grid.items():
+                # An axis of one value is written bare, unless that value is itself a list.
+                bare = len(values) == 1 and not isinstance(values[0], list) and key != "seed"
+                lines.append(f"{'seeds' if key == 'seed' else key} = {_toml(values[0] if bare else list(values))}")
+        return "\n".join(lines) + "\n"
+
+
+def load_experiment(name: str | Path) -> Experiment:
+    """A shipped experiment by name, or a TOML file by path. Raises `UsageError`."""
+    path = Path(name)
+    if path.suffix != ".toml" and path.name == str(name):
+        from .catalogue import entries
+        from .errors import unknown
+
+        shipped = entries("experiment")
+        if str(name) not in shipped:
+            raise unknown("experiment", str(name), shipped)
+        path = Path(shipped[str(name)].module)
+    try:
+        text = path.read_text(encoding="utf-8")
+    except UnicodeDecodeError:
+        raise UsageError(f"{path} is not text in UTF-8.") from None
+    except OSError as error:
+        raise UsageError(f"experiment {str(path)!r} cannot be read: {error.strerror}.") from None
+    return parse(text, str(path))
+
+
+def parse(text: str, source: str) -> Experiment:
+    """An experiment from TOML. source: what error messages call the text. Raises `UsageError`, naming file and line."""
+    try:
+        data = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        place = re.search(r"\(at (?:line (\d+), column \d+|end of document)\)", str(error))
+        line = place.group(1) if place and place.group(1) else str(text.count("\n") + 1)
+        reason = str(error).split(" (at ")[0]
+        raise UsageError(f"{source}, line {line}: {reason}.") from None
+
+    def line_of(key: str) -> str:
+        last = re.escape(key.rpartition(".")[2])
+        for number, one in enumerate(text.splitlines(), 1):
+            if re.match(rf"\s*\[*\s*([\w-]+\s*\.\s*)*[\"']?{last}[\"']?\s*[=.\]]", one):
+                return f"{source}, line {number}"
+        return source
+
+    for key in data:
+        if key not in TOP:
+            raise UsageError(f"{line_of(key)}: unknown key {key!r}: {nearest(key, TOP)}")
+    for key in ("name", "summary"):
+        if not isinstance(data.get(key), str) or not data[key]:
+            raise UsageError(f"{source}: an experiment needs a {key!r}, a string.")
+    if re.fullmatch(r"[\w.-]+", data["name"]) is None or data["name"].startswith("."):
+        raise UsageError(
+            f"{line_of('name')}: name {data['name']!r} names a folder: letters, digits, '-', '_', '.' only."
+        )
+    grids = data.get("grid")
+    if not isinstance(grids, list) or not grids or not all(isinstance(grid, dict) for grid in grids):
+        raise UsageError(f"{source}: an experiment needs at least one [[grid]].")
+    shared = {key: value for key, value in data.items() if key in GRID}
+    return Experiment(data["name"], data["summary"], tuple(_grid(shared, grid, line_of) for grid in grids))
+
+
+def _grid(shared: Mapping[str, Any], own: Mapping[str, Any], line_of: Any) -> dict[str, Axis]:
+    for key in own:
+        if key not in GRID:
+            raise UsageError(f"{line_of(key)}: unknown key {key!r} of a grid: {nearest(key, GRID)}")
+    axes: dict[str, Axis] = {}
+    for section in SECTIONS:
+        for part in (shared, own):
+            table = part.get(section, {})
+            if not isinstance(table, dict):
+                raise UsageError(f"{line_of(section)}: {section!r} is {table!r}: expected keys, {section}.name say.")
+            for key, value in table.items():
+                if isinstance(value, dict):
+                    raise UsageError(
+                        f"{line_of(key)}: '{section}.{key}' is a table: expected a value or a list of them."
+                    )
+                axes[f"{section}.{key}"] = tuple(value) if isinstance(value, list) else (value,)
+    dtype = own.get("dtype", shared.get("dtype", "float32"))
+    seeds = own.get("seeds", shared.get("seeds", 1))
+    axes["dtype"] = tuple(dtype) if isinstance(dtype, list) else (dtype,)
+    if isinstance(seeds, int) and not isinstance(seeds, bool):
+        seeds = list(range(seeds))
+    if not isinstance(seeds, list):
+        raise UsageError(f"{line_of('seeds')}: 'seeds' is {seeds!r}: expected a number of seeds or a list of them.")
+    axes["seed"] = tuple(seeds)
+    for key in ("task.name", "solver.cell"):
+        if key not in axes:
+            raise UsageError(f"{line_of('grid')}: a grid needs a '{key}'.")
+    for key, values in axes.items():
+        _check(key, values, f"{line_of('seeds' if key == 'seed' else key)}: {key!r}")
+    return axes
+
+
+def _check(key: str, values: Axis, what: str) -> None:
+    """Values that are wrong whatever the task and the solver say. Raises `UsageError`."""
+    if not values:
+        raise UsageError(f"{what} is an empty list: expected at least one value.")
+    if key == "seed":
+        for value in values:
+            if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+                raise UsageError(f"{what} holds the seed {value!r}: expected whole numbers from 0.")
+    elif key == "dtype":
+        for value in values:
+            if value not in DTYPES:
+                raise UsageError(f"{what} is {value!r}: {nearest(str(value), DTYPES)}")
+    elif key.startswith("budget."):
+        known, name = _budget(), key.partition(".")[2]
+        if name not in known:
+            raise UsageError(f"{what} is an unknown key: {nearest(name, known)}")
+        for value in values:
+            whole = isinstance(known[name], int)
+            good = isinstance(value, int if whole else int | float) and not isinstance(value, bool)
+            least = 1 if name in ("updates", "batch") else 0
+            if not good or not least <= value < float("inf"):
+                kind = "whole number" if whole else "number"
+                raise UsageError(f"{what} is {value!r}: expected a {kind} of at least {least}.")
+
+
+def _budget() -> dict[str, Any]:
+    """The keys of a budget and their defaults."""
+    from dataclasses import asdict
+
+    from .contracts import Budget  # imports NumPy and SymPy, so not where --help passes
+
+    return asdict(Budget())
+
+
+def _point(values: Mapping[str, Any], device: str) -> Point:
+    sections: dict[str, dict[str, Any]] = {section: {} for section in SECTIONS}
+    for key, value in values.items():
+        section, _, name = key.partition(".")
+        if name:
+            sections[section][name] = value
+    learns = sections["solver"].get("cell") != TRUE_FIELD
+    budget = _budget() | sections["budget"] if learns else {}
+    seed, dtype = values["seed"], values["dtype"]
+    return {**sections, "budget": budget, "seed": seed, "device": device, "dtype": dtype}
+
+
+def value_of(text: str) -> Any:
+    """A value of `--set`: a TOML number, boolean, array or quoted string, else the bare text."""
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text
+
+
+def _toml(value: Any) -> str:
+    if isinstance(value, str):
+        return json.dumps(value)  # a JSON string is a TOML basic string
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(_toml(item) for item in value)}]"
+    return repr(value)

@@ -1,0 +1,96 @@
+"""One run: a point in, a row out, whatever happens on the way."""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from .catalogue import build_task
+from .contracts import Budget, Outcome, Solver, Task
+from .cost import measured
+from .environment import environment
+from .errors import Diverged, UsageError
+from .row import SCHEMA, Point, Row, identity, plain
+
+
+def run(point: Point, facts: Mapping[str, Any] | None = None) -> Row:
+    """Put one task to one solver with one seed. Every exception becomes a status and a reason; none is raised.
+
+    facts: `environment.host()` of the process that asks; taken here when absent.
+    """
+    started = now()
+    outcome, properties = Outcome(), dict[str, Any]()
+    with measured() as cost:
+        try:
+            task, solver = build(point)
+            properties = {"primary_metric": task.primary_metric, **solver.properties()}
+            outcome = task.evaluate(solver, point["seed"], Budget(**point["budget"]))
+            plain([outcome.metrics, outcome.curves, outcome.cost, outcome.properties])
+        except Diverged as error:
+            outcome = Outcome(status="diverged", reason=str(error))
+        except UsageError as error:
+            outcome = Outcome(status="failed", reason=str(error))
+        except MemoryError as error:
+            outcome = Outcome(status="memory", reason=f"MemoryError: {error}")
+        except Exception as error:  # a plugin may raise anything; its row says what, and the other runs go on
+            out = "out of memory" in str(error)
+            outcome = Outcome(status="memory" if out else "failed", reason=_reason(error))
+    parts = {
+        "metrics": outcome.metrics,
+        "curves": outcome.curves,
+        "cost": {**cost.row(), **outcome.cost},
+        "properties": {**properties, **outcome.properties},
+    }
+    return row_of(point, outcome.status, outcome.reason, parts, environment(facts), started)
+
+
+def build(point: Point) -> tuple[Task, Solver]:
+    """The task and the solver of a point, with torch quiet, on one thread, and seeded. Raises `UsageError`."""
+    task = build_task(point["task"])
+    solvers = import_module("odernn.solvers.solver")  # by name: the hub imports no sibling
+    solver: Solver = solvers.build_solver(point["solver"], point["device"], point["dtype"], task)
+    if "torch" in sys.modules:
+        import torch
+
+        torch.set_num_threads(1)
+        torch.manual_seed(point["seed"])
+    return task, solver
+
+
+def row_of(
+    point: Point, status: str, reason: str, parts: Mapping[str, Any], facts: Mapping[str, Any], started: str
+) -> Row:
+    """A row from its pieces. parts: metrics, curves, cost, properties, each optional; finished is now."""
+    return {
+        "schema": SCHEMA,
+        "id": identity(point),
+        "experiment": "",
+        **point,
+        "status": status,
+        "reason": reason,
+        "metrics": {},
+        "curves": {},
+        "cost": {},
+        "properties": {},
+        **parts,
+        "environment": dict(facts),
+        "started": started,
+        "finished": now(),
+    }
+
+
+def now() -> str:
+    """This moment, ISO 8601 in UTC, to the millisecond."""
+    return datetime.now(UTC).isoformat(timespec="milliseconds")
+
+
+def _reason(error: Exception) -> str:
+    """The type, the message and the innermost calls, by file name alone: rows are published, a machine's paths not."""
+    frames = traceback.extract_tb(error.__traceback__)[-4:]
+    calls = [f"  {Path(one.filename).name}:{one.lineno} in {one.name}: {one.line}" for one in frames]
+    return "\n".join([f"{type(error).__name__}: {error}", *calls])

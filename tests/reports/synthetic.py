@@ -1,0 +1,354 @@
+"""Made-up rows of every task and every status, as rows.jsonl would hold them. No number here was measured."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from typing import Any
+
+import numpy as np
+
+ENVIRONMENT = {
+    "version": "0.1.0",
+    "revision": "0123456789ab",
+    "dirty": False,
+    "python": "3.11.2",
+    "packages": {"torch": "2.13.0", "numpy": "2.4.6"},
+    "cpu": "a processor, 2 cores",
+    "gpu": None,
+    "threads": 1,
+}
+POLYNOMIALS = {
+    "euler": [1.0, 1.0],
+    "heun2": [1.0, 1.0, 0.5],
+    "midpoint": [1.0, 1.0, 0.5],
+    "ssp33": [1.0, 1.0, 0.5, 1 / 6],
+    "rk4": [1.0, 1.0, 0.5, 1 / 6, 1 / 24],
+    "dormand-prince54": [1.0, 1.0, 0.5, 1 / 6, 1 / 24, 1 / 120, 1 / 600],
+}
+ORDERS = {"euler": 1, "heun2": 2, "midpoint": 2, "ssp33": 3, "rk4": 4, "dormand-prince54": 5}
+HOSTILE = "<script>alert(1)</script>"
+FORMULA = "=cmd()"
+SPECIAL = "a_b&%$x_1$|*{}~^\\#"
+
+
+def row(task: dict[str, Any], solver: dict[str, Any], seed: int = 0, **parts: Any) -> dict[str, Any]:
+    """One whole row; parts replace its sections."""
+    made: dict[str, Any] = {
+        "schema": 1,
+        "experiment": "synthetic",
+        "task": task,
+        "solver": solver,
+        "budget": {"updates": 300, "batch": 32},
+        "seed": seed,
+        "device": "cpu",
+        "dtype": "float32",
+        "status": "ok",
+        "reason": "",
+        "metrics": {},
+        "curves": {},
+        "cost": {"seconds": 1.5},
+        "properties": {},
+        "environment": ENVIRONMENT,
+        "started": "2026-01-02T03:04:05Z",
+        "finished": "2026-01-02T03:05:05Z",
+    }
+    assert set(parts) <= set(made), sorted(set(parts) - set(made))
+    made |= parts
+    point = {key: made[key] for key in ("schema", "task", "solver", "budget", "seed", "device", "dtype")}
+    made["id"] = hashlib.sha256(json.dumps(point, sort_keys=True).encode()).hexdigest()[:16]
+    return json.loads(json.dumps(made, allow_nan=False))  # what is not plain JSON would fail here
+
+
+def cell(
+    name: str, tableau: str = "rk4", step: float = 0.5, hidden: int = 32, backend: str = "native"
+) -> dict[str, Any]:
+    """A solver section; the library baselines have no tableau and no step."""
+    if name in ("lstm", "gru"):
+        return {"cell": name, "backend": "torch", "hidden": hidden}
+    return {"cell": name, "tableau": tableau, "backend": backend, "step": step, "hidden": hidden}
+
+
+def properties(tableau: str) -> dict[str, Any]:
+    """What the solver says of itself."""
+    if tableau not in POLYNOMIALS:
+        return {"learns": True}
+    return {"learns": True, "order": ORDERS[tableau], "stability_polynomial": POLYNOMIALS[tableau]}
+
+
+def sequence(
+    name: str, solver: dict[str, Any], seed: int, skill: float, length: int = 20, **parts: Any
+) -> dict[str, Any]:
+    """A row of copying or adding with a learning curve that ends at the given skill."""
+    rng = np.random.default_rng([seed, length, len(json.dumps(solver))])
+    baseline = 1 / 6 if name == "adding" else 0.5
+    loss = baseline * (1 - skill)
+    updates = list(range(15, 301, 15))
+    fall = [loss + (baseline * 1.3 - loss) * math.exp(-u / 60) for u in updates]
+    curve = {"updates": updates, "loss": fall, "test": [f * float(np.exp(0.08 * rng.normal())) for f in fall]}
+    metrics = {
+        "skill": skill,
+        "train_loss": loss,
+        "gradient_ratio": 10 ** (2 * skill - 2),
+        "gradient_ratio_before": 1e-3,
+    }
+    if name == "adding":
+        primary = "mean_squared_error"
+        metrics |= {"mean_squared_error": loss, "baseline_mean_squared_error": baseline}
+    else:
+        primary = "accuracy"
+        metrics |= {"accuracy": 0.125 + 0.875 * skill, "baseline_accuracy": 0.125}
+        metrics |= {"cross_entropy": loss, "baseline_cross_entropy": baseline}
+    size = int(solver["hidden"])
+    step = float(solver.get("step", 1.0))
+    spectra = [step * (rng.normal(-1.0, 0.35, size) + 1j * rng.normal(0, 0.7 * k, size)) for k in (0.6, 1.4)]
+    known = properties(solver.get("tableau", "")) | {"primary_metric": primary, "memory_length": length}
+    made: dict[str, Any] = {
+        "metrics": metrics,
+        "curves": {
+            "learning": curve,
+            "spectrum_before": [[float(z.real), float(z.imag)] for z in spectra[0]],
+            "spectrum_after": [[float(z.real), float(z.imag)] for z in spectra[1]],
+        },
+        "properties": known,
+        "cost": {
+            "seconds": 12.0 + seed,
+            "parameters": size * size + 5 * size,
+            "f_calls": 4000.0,
+            "train_seconds": 11.0,
+        },
+    }
+    return row({"name": name, "length": length}, solver, seed, **(made | parts))
+
+
+def diverged(name: str, solver: dict[str, Any], seed: int, reason: str, length: int = 20) -> dict[str, Any]:
+    """A training that was lost on its way; its metrics hold what was known until then."""
+    updates = [15, 30, 45, 60]
+    curve = {"updates": updates, "loss": [0.2, 0.3, 1.5, 20.0], "test": [0.2, 0.35, 2.5, "NaN"]}
+    known = properties(solver.get("tableau", "")) | {"memory_length": length}
+    task = {"name": name, "length": length}
+    made = row(task, solver, seed, status="diverged", reason=reason, curves={"learning": curve}, properties=known)
+    made["metrics"] = {"train_loss": "NaN", "gradient_ratio_before": 0.5, "gradient_ratio": "Infinity"}
+    return made
+
+
+def _sequences() -> list[dict[str, Any]]:
+    made = []
+    skills = {"leaky": 0.3, "antisymmetric": 0.8, "cornn": 0.96, "lstm": 0.7, "gru": 0.75}
+    for name in ("copying", "adding"):
+        for kind, skill in skills.items():
+            for tableau in ("euler", "rk4") if kind not in ("lstm", "gru") else ("",):
+                for seed in range(3):
+                    gain = skill + 0.01 * seed + (0.02 if tableau == "rk4" else 0)
+                    made.append(sequence(name, cell(kind, tableau), seed, gain))
+    made.append(diverged("adding", cell("leaky", "heun2"), 0, "NaN loss at update 61"))
+    made.append(sequence("adding", cell("leaky", "heun2"), 1, 0.2))
+    for step in (0.5, 1.0, 2.0, 4.0):
+        for place, tableau in enumerate(("euler", "heun2", "rk4")):
+            for seed in range(3):
+                solver = cell("antisymmetric", tableau, step, hidden=16)
+                if step > 0.8 * (place + 1) + 0.5 * seed:
+                    reason = "NaN loss at update 61" if seed == 0 else "loss 2.1e+05 at update 60"
+                    made.append(diverged("copying", solver, seed, reason, length=10))
+                else:
+                    made.append(sequence("copying", solver, seed, 0.9 - 0.2 * step, length=10))
+    return made
+
+
+def _ladder() -> list[dict[str, Any]]:
+    made = []
+    for kind, hold in (("cornn", 0.45), ("leaky", 1.2)):
+        for length in (8, 16, 32, 64):
+            for hidden in (4, 8, 16, 32):
+                for seed in range(3):
+                    skill = 0.97 if hidden > hold * length else 0.4
+                    made.append(sequence("adding", cell(kind, "rk4", hidden=hidden), seed, skill, length))
+    return made
+
+
+def _lorenz(y: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    return np.array([10 * (y[1] - y[0]), y[0] * (28 - y[2]) - y[1], y[0] * y[1] - 8 / 3 * y[2]])
+
+
+def _track(y: np.ndarray[Any, Any], steps: int, h: float) -> np.ndarray[Any, Any]:
+    out = [y]
+    for _ in range(steps):
+        a = _lorenz(y)
+        b = _lorenz(y + h / 2 * a)
+        c = _lorenz(y + h / 2 * b)
+        y = y + h / 6 * (a + 2 * b + 2 * c + _lorenz(y + h * c))
+        out.append(y)
+    return np.array(out)
+
+
+def forecast(system: str, solver: dict[str, Any], seed: int, error: float, **parts: Any) -> dict[str, Any]:
+    """A chaos row whose prediction starts `error` away from the truth and leaves it as chaos does."""
+    start = np.array([1.0 + 0.3 * seed, 2.0, 22.0])
+    truth, guess = _track(start, 600, 0.02), _track(start + error, 600, 0.02)
+    gap = np.sqrt((((truth - guess) / [7.9, 9.0, 8.6]) ** 2).mean(1))
+    times = 0.906 * 0.02 * np.arange(601)
+    valid = float(times[np.argmax(gap > 0.4)]) if (gap > 0.4).any() else float(times[-1])
+    known = properties(solver.get("tableau", ""))
+    known |= {"primary_metric": "valid_prediction_time", "learns": solver["cell"] != "true-field", "memory_length": 1}
+    made: dict[str, Any] = {
+        "metrics": {
+            "valid_prediction_time": valid,
+            "valid_prediction_time_q25": 0.8 * valid,
+            "valid_prediction_time_q75": 1.3 * valid,
+            "valid_prediction_time_censored": 0.0,
+            "initial_conditions": 100,
+            "nrmse": min(1.4, 3 * error),
+            "baseline_valid_prediction_time": 0.11,
+            "baseline_nrmse": 1.1,
+        },
+        "curves": {
+            "forecast": {
+                "time": times.tolist(),
+                "truth": truth[:, 0].tolist(),
+                "prediction": guess[:, 0].tolist(),
+                "error": gap.tolist(),
+            }
+        },
+        "properties": known,
+        "cost": {
+            "seconds": 20.0,
+            "parameters": 3000,
+            "f_calls": 600.0 * len(POLYNOMIALS.get(solver.get("tableau", ""), "1")),
+        },
+    }
+    return row({"name": "chaos", "system": system}, solver, seed, **(made | parts))
+
+
+def _forecasts() -> list[dict[str, Any]]:
+    made = []
+    for system, scale in (("lorenz63", 1.0), ("lorenz96", 3.0)):
+        for kind, error in (("cornn", 1e-3), ("leaky", 5e-2), ("lstm", 2e-2)):
+            for tableau in ("euler", "rk4") if kind != "lstm" else ("",):
+                for seed in range(3):
+                    e = scale * error * (3 if tableau == "euler" else 1) * (1 + seed)
+                    made.append(forecast(system, cell(kind, tableau, 1.0, 64), seed, e))
+        for tableau, error in (("euler", 0.3), ("rk4", 1e-6)):
+            solver = {"cell": "true-field", "tableau": tableau, "backend": "native", "step": 0.02}
+            made.append(forecast(system, solver, 0, scale * error))
+        lost = cell("companion", "rk4", 1.0, 64) | {"ode_order": 2}
+        made.append(row({"name": "chaos", "system": system}, lost, 0, status="memory", reason="more than 4 GiB"))
+    return made
+
+
+def ivp(problem: str, tableau: str, backend: str, **solver: Any) -> dict[str, Any]:
+    """An integration with an error of the tableau's order and its cost."""
+    order, stages = ORDERS[tableau], len(POLYNOMIALS[tableau]) - 1
+    if "rtol" in solver:
+        error, accepted, rejected = 3 * solver["rtol"], int(40 * solver["rtol"] ** (-1 / order)), 5
+    else:
+        error, accepted, rejected = max(3 * solver["step"] ** order, 1e-15), int(20 / solver["step"]), 0
+    if error > 3:
+        error = math.inf
+    return row(
+        {"name": "ivp", "problem": problem},
+        {"cell": "true-field", "tableau": tableau, "backend": backend} | solver,
+        dtype="float64",
+        metrics={"error": error if math.isfinite(error) else "Infinity"},
+        cost={
+            "seconds": 1e-5 * accepted,
+            "f_calls": stages * (accepted + rejected),
+            "accepted": accepted,
+            "rejected": rejected,
+        },
+        properties={"primary_metric": "error", "learns": False, "order": order},
+    )
+
+
+def _integrations() -> list[dict[str, Any]]:
+    made = []
+    for problem in ("lotka-volterra", "pleiades"):
+        for tableau in ORDERS:
+            for step in (0.4, 0.2, 0.1, 0.05):
+                for backend in ("native", "scipy"):
+                    made.append(ivp(problem, tableau, backend, step=step))
+        for rtol in (1e-4, 1e-6, 1e-8):
+            made.append(ivp(problem, "dormand-prince54", "torchdiffeq", rtol=rtol))
+        lost = {"cell": "true-field", "tableau": "euler", "backend": "native", "step": 2.0}
+        task = {"name": "ivp", "problem": problem}
+        made.append(row(task, lost, dtype="float64", status="diverged", reason="the state is not finite"))
+        made.append(
+            row(
+                task,
+                {"cell": "true-field", "tableau": "heun2", "backend": "native", "step": 3.0},
+                dtype="float64",
+                status="timeout",
+                reason="more than 60 s",
+                cost={"seconds": 60.0, "f_calls": 900},
+            )
+        )
+    return made
+
+
+def _orders() -> list[dict[str, Any]]:
+    made = []
+    h = [0.2, 0.1, 0.05, 0.025, 0.0125]
+    for tableau, order in ORDERS.items():
+        for backend in ("native", "scipy"):
+            error = [0.1 / order * step**order + 1e-15 for step in h]
+            made.append(
+                row(
+                    {"name": "order"},
+                    {"cell": "true-field", "tableau": tableau, "backend": backend},
+                    dtype="float64",
+                    metrics={"observed_order": order + 0.01},
+                    curves={"convergence": {"h": h, "error": error}},
+                    properties={"primary_metric": "observed_order", "claimed_order": order, "learns": False},
+                )
+            )
+    return made
+
+
+def _others() -> list[dict[str, Any]]:
+    solver = cell("cornn", "rk4")
+    return [
+        sequence("adding", solver, 0, 0.9, dtype="float64"),
+        sequence("adding", solver, 0, 0.91, device="cuda"),
+        row(
+            {"name": "adding", "length": 20},
+            cell("gru", hidden=8),
+            0,
+            status="failed",
+            reason="RuntimeError: size mismatch",
+        ),
+        row({"name": "adding", "length": 20}, cell("lstm", hidden=8), 0, status="timeout", reason="more than 600 s"),
+        row(
+            {"name": "adding", "length": 20},
+            cell("leaky", "dormand-prince54", backend="torchdiffeq-adjoint"),
+            0,
+            status="skipped",
+            reason="the adjoint needs a field with weights",
+        ),
+    ]
+
+
+def hostile() -> list[dict[str, Any]]:
+    """Rows whose names and reasons attack the formats they are written to."""
+    odd = sequence("adding", cell(SPECIAL, "_hidden"), 0, 0.8, 30)
+    named = sequence("adding", cell(HOSTILE, FORMULA), 0, 0.7, 30)
+    named["experiment"] = HOSTILE
+    named["environment"] = {**ENVIRONMENT, "cpu": '"><img src="http://example.org/x">'}
+    task = {"name": "chaos", "system": SPECIAL}
+    return [
+        odd,
+        named,
+        row(
+            task,
+            {"cell": FORMULA, "tableau": "$\\bad{", "backend": "native"},
+            0,
+            status="failed",
+            reason="@SUM(1)\n\x1b[31m",
+        ),
+        forecast(HOSTILE, cell(SPECIAL, FORMULA), 0, 0.01),
+        ivp(SPECIAL, "euler", HOSTILE, step=0.1),
+    ]
+
+
+def every_task() -> list[dict[str, Any]]:
+    """Every task, every status, two devices, two dtypes, hostile names."""
+    return [*_sequences(), *_ladder(), *_forecasts(), *_integrations(), *_orders(), *_others(), *hostile()]

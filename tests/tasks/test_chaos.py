@@ -1,0 +1,450 @@
+"""Chaotic forecasting: the systems against their published numbers, the truth against a Taylor series in extended
+precision, the protocol against forecasters and solvers whose scores are known."""
+
+import math
+
+import numpy as np
+import pytest
+from scipy.integrate import solve_ivp
+
+from odernn.suite.contracts import Budget, Learned, Outcome, Trajectory
+from odernn.suite.errors import Diverged, UsageError
+from odernn.suite.seeds import stream
+from odernn.tasks.chaos import TASK, Chaos, lyapunov, truth
+from odernn.tasks.chaos.systems import SYSTEMS
+
+NAMES = sorted(SYSTEMS)
+SMALL = {"initial_conditions": 6, "horizon": 2.0, "warmup": 5, "length": 10, "series": 3, "samples": 60}
+
+
+# ---- systems -----------------------------------------------------------------------------------------------------
+
+
+def fields(name, y):
+    """The right-hand sides, written out again."""
+    if name == "lorenz63":
+        x, y, z = y
+        return [10 * (y - x), x * (28 - z) - y, x * y - 8 / 3 * z]
+    if name == "roessler":
+        x, y, z = y
+        return [-y - z, x + 0.2 * y, 0.2 + z * (x - 5.7)]
+    return (np.roll(y, -1) - np.roll(y, 2)) * np.roll(y, 1) - y + 8
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_fields(name):
+    y = np.random.default_rng(0).standard_normal((5, SYSTEMS[name].dimension))
+    found = SYSTEMS[name].equation.function()(0.0, y)
+    for one, row in zip(found, y, strict=True):
+        assert one == pytest.approx(np.array(fields(name, row)), rel=1e-13, abs=1e-13)
+
+
+@pytest.mark.parametrize(
+    ("name", "published"),
+    [
+        ("lorenz63", 0.9056),  # Sprott, Chaos and Time-Series Analysis, 2003
+        ("roessler", 0.0714),  # the same
+        ("lorenz96", 1.68),  # Karimi and Paul 2010, Chaos 20:043105
+    ],
+)
+def test_largest_exponents_agree_with_published_ones(name, published):
+    assert abs(SYSTEMS[name].exponent - published) < 4 * SYSTEMS[name].exponent_error + 0.005 * published
+
+
+@pytest.mark.parametrize(
+    ("name", "time"), [("lorenz63", 60.0), pytest.param("roessler", 300.0, marks=pytest.mark.slow)]
+)
+def test_measured_exponents(name, time):
+    chaotic = SYSTEMS[name]
+    rng = np.random.default_rng(1)
+    found = lyapunov.exponents(chaotic.equation, truth.on_attractor(chaotic, 8, rng), time, rng)
+    error = found.std(axis=0, ddof=1) / math.sqrt(8)
+    assert abs(found[:, 0].mean() - chaotic.exponent) < 5 * error[0]
+    assert abs(found[:, 1].mean()) < 5 * error[1] + 2e-3  # the direction of the flow neither grows nor shrinks
+    if name == "lorenz63":
+        assert found.sum(axis=1) == pytest.approx(-(10 + 1 + 8 / 3), abs=1e-5)  # the trace of the Jacobian is constant
+        assert found[:, 2].mean() == pytest.approx(-14.572, abs=5 * error[2])
+    else:
+        assert found[:, 2].mean() == pytest.approx(-5.3943, abs=5 * error[2])
+
+
+@pytest.mark.slow
+def test_exponents_of_lorenz96_sum_to_minus_its_size():
+    chaotic = SYSTEMS["lorenz96"]
+    rng = np.random.default_rng(1)
+    found = lyapunov.exponents(chaotic.equation, truth.on_attractor(chaotic, 2, rng), 5.0, rng)
+    assert found.sum(axis=1) == pytest.approx(-40.0, abs=1e-4)
+
+
+def test_the_command_prints_exponents_and_moments(capsys):
+    lyapunov.main(["lorenz63", "--trajectories", "2", "--time", "5"])
+    printed = capsys.readouterr().out
+    for expected in ("exponent 1:", "sum: -13.66667", "mean by component:", "sigma", "increment"):
+        assert expected in printed
+
+
+@pytest.mark.parametrize(
+    "name", ["lorenz63", *(pytest.param(name, marks=pytest.mark.slow) for name in ("roessler", "lorenz96"))]
+)
+def test_moments_match_the_training_series(name):
+    chaotic = SYSTEMS[name]
+    series = truth.training_series(name, 16, 1250)
+    assert series.shape == (1250, 16, chaotic.dimension)
+    # the mean wanders by a few per cent of sigma over a series of this length
+    assert np.abs(series.mean(axis=(0, 1)) - chaotic.mean).max() < 0.15 * max(chaotic.sigma)
+    assert series.std(axis=(0, 1)) == pytest.approx(np.array(chaotic.sigma), rel=0.1)
+    steps = np.sqrt(np.mean((np.diff(series, axis=0) / chaotic.sigma) ** 2, axis=(0, 1)))
+    assert steps == pytest.approx(np.array(chaotic.increment), rel=0.1)
+
+
+# ---- truth -------------------------------------------------------------------------------------------------------
+
+
+def convolution(a, b, k):
+    return (a[: k + 1] * b[k::-1]).sum(axis=0)
+
+
+def coefficient(name, c, k):
+    """(k + 1) times the next Taylor coefficient, from those up to k; parameters are the nearest doubles."""
+    if name == "lorenz96":
+        ahead, behind, far = np.roll(c, -1, -1), np.roll(c, 1, -1), np.roll(c, 2, -1)
+        return convolution(ahead - far, behind, k) - c[k] + (8 if k == 0 else 0)
+    x, y, z = c[..., 0], c[..., 1], c[..., 2]
+    if name == "lorenz63":
+        rhs = [10 * (y[k] - x[k]), 28 * x[k] - y[k] - convolution(x, z, k)]
+        return np.stack([*rhs, convolution(x, y, k) - np.longdouble(8 / 3) * z[k]], -1)
+    a, c57 = np.longdouble(0.2), np.longdouble(5.7)
+    rhs = [-y[k] - z[k], x[k] + a * y[k], (a if k == 0 else 0) + convolution(z, x, k) - c57 * z[k]]
+    return np.stack(rhs, -1)
+
+
+def taylor(name, y0, dt, steps, order=30):
+    """The solution in extended precision at 0, dt, ..., steps dt."""
+    y, h = y0.astype(np.longdouble), np.longdouble(dt)
+    found = [y]
+    for _ in range(steps):
+        c = np.zeros((order + 1, *y.shape), np.longdouble)
+        c[0] = y
+        for k in range(order):
+            c[k + 1] = coefficient(name, c, k) / (k + 1)
+        y = np.zeros_like(y)
+        for k in range(order, -1, -1):
+            y = y * h + c[k]
+        found.append(y)
+    return np.array(found)
+
+
+@pytest.mark.skipif(np.finfo(np.longdouble).eps > 1e-18, reason="no extended precision on this machine")
+@pytest.mark.parametrize(
+    ("name", "n"),
+    [
+        ("lorenz63", 3),
+        ("roessler", 3),
+        pytest.param("lorenz63", 100, marks=pytest.mark.slow),
+        pytest.param("roessler", 100, marks=pytest.mark.slow),
+        pytest.param("lorenz96", 100, marks=pytest.mark.slow),
+    ],
+)
+def test_the_truth_follows_the_exact_solution_for_as_long_as_it_claims(name, n):
+    chaotic = SYSTEMS[name]
+    steps = round(chaotic.valid * chaotic.lyapunov_time / chaotic.dt)
+    _, found = truth.windows(name, 0, n, 1, steps)
+    error = (found - taylor(name, found[0], chaotic.dt, steps)) / np.array(chaotic.sigma)
+    assert np.sqrt((error**2).mean(axis=-1)).max() < 0.004  # one hundredth of the threshold, for every trajectory
+
+
+def test_trajectories_agree_with_another_method():
+    chaotic = SYSTEMS["roessler"]
+    y0 = truth.on_attractor(chaotic, 2, np.random.default_rng(0))
+    times = np.linspace(0, 10, 11)
+    found = truth.trajectories(chaotic.equation, y0, times)
+    for i in range(2):
+        other = solve_ivp(
+            lambda t, y: fields("roessler", y), (0, 10), y0[i], method="Radau", t_eval=times, rtol=1e-9, atol=1e-9
+        )
+        assert found[:, i] == pytest.approx(other.y.T, abs=1e-5)
+
+
+def test_training_and_test_share_no_point_and_seeds_share_none():
+    train = truth.training_series("lorenz63", 3, 60).reshape(-1, 3)
+    sets = [train, *(np.concatenate(truth.windows("lorenz63", seed, 6, 5, 40)).reshape(-1, 3) for seed in (0, 1))]
+    for i, one in enumerate(sets):
+        for other in sets[:i]:
+            assert np.linalg.norm(one[:, None] - other, axis=-1).min() > 1e-4
+
+
+def test_initial_conditions_are_spread_over_the_attractor():
+    chaotic = SYSTEMS["lorenz63"]
+    starts = truth.windows("lorenz63", 0, 100, 1, 1)[1][0]
+    assert starts.std(axis=0) == pytest.approx(np.array(chaotic.sigma), rel=0.25)
+    x, y, _ = truth.windows("roessler", 0, 100, 1, 1)[1][0].T
+    assert abs(np.exp(1j * np.arctan2(y, x)).mean()) < 0.4  # its phase mixes slowly, the starts must not share one
+    apart = np.linalg.norm((starts[:, None] - starts) / chaotic.sigma, axis=-1)[~np.eye(100, dtype=bool)]
+    assert apart.min() > 1e-3
+
+
+# ---- sequences ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["lorenz63", "roessler"])
+def test_increments_sum_to_the_trajectory(name):
+    task, chaotic = TASK(system=name, **SMALL), SYSTEMS[name]
+    batch = task.batch(7, np.random.default_rng(0))
+    assert batch.inputs.shape == batch.targets.shape == (10, 7, 3)
+    assert batch.inputs.dtype == batch.targets.dtype == np.float64
+    assert (batch.weights == np.ones((10, 7))).all()
+    path = batch.inputs[0] + np.cumsum(batch.targets * chaotic.increment, axis=0)
+    assert path[:-1] == pytest.approx(batch.inputs[1:], abs=1e-12)
+    # in the system's units the next state is where the flow takes it
+    y = batch.inputs[0] * chaotic.sigma + chaotic.mean
+    for i in range(7):
+        end = solve_ivp(lambda t, y: fields(name, y), (0, 10 * chaotic.dt), y[i], rtol=1e-10, atol=1e-10).y[:, -1]
+        assert path[-1, i] * chaotic.sigma + chaotic.mean == pytest.approx(end, abs=1e-5)
+
+
+def test_a_seed_fixes_the_batch():
+    task = Chaos(**SMALL)
+    one, same, other = (task.batch(5, stream(seed, "chaos/train")) for seed in (1, 1, 2))
+    assert (one.inputs == same.inputs).all()
+    assert (one.targets == same.targets).all()
+    assert (one.inputs != other.inputs).any()
+
+
+def test_noise_belongs_to_the_series_and_not_to_the_test():
+    clean, noisy = Chaos(**SMALL), Chaos(**SMALL, noise=0.1)
+    one, again = (noisy.batch(400, np.random.default_rng(0)) for _ in range(2))
+    assert (one.inputs == again.inputs).all()
+    difference = one.inputs - clean.batch(400, np.random.default_rng(0)).inputs
+    assert difference.std() == pytest.approx(0.1, rel=0.1)
+    assert len(np.unique(np.round(difference, 12))) <= 3 * 60 * 3  # one draw for each number of the series
+    assert noisy.judge(Persistence(3), 0).metrics == clean.judge(Persistence(3), 0).metrics
+
+
+def test_persistence_scores_one_in_squared_error():
+    task = Chaos()
+    batch = task.batch(500, np.random.default_rng(0))
+    found = task.measure(np.zeros_like(batch.targets), batch)
+    assert found["mean_squared_error"] == pytest.approx(1.0, rel=0.1)
+    assert found["skill"] == pytest.approx(0.0, abs=0.1)
+    assert task.measure(batch.targets, batch) == {"mean_squared_error": 0.0, "skill": 1.0}
+
+
+# ---- forecasts ---------------------------------------------------------------------------------------------------
+
+
+class Persistence:
+    """Says that nothing changes."""
+
+    def __init__(self, dimension):
+        self.dimension = dimension
+
+    def outputs(self, inputs):
+        return np.zeros_like(inputs)
+
+    def begin(self, context):
+        return np.zeros_like(context[-1])
+
+    def step(self, inputs):
+        return np.zeros_like(inputs)
+
+
+class Flow(Persistence):
+    """Knows the equation, and reads nothing but what it is given."""
+
+    def __init__(self, name):
+        self.name, self.chaotic = name, SYSTEMS[name]
+
+    def step(self, inputs):
+        ends = []
+        for y in inputs * self.chaotic.sigma + self.chaotic.mean:
+            found = solve_ivp(
+                lambda t, y: fields(self.name, y), (0, self.chaotic.dt), y, method="DOP853", rtol=1e-11, atol=1e-11
+            )
+            ends.append(found.y[:, -1])
+        return ((np.array(ends) - self.chaotic.mean) / self.chaotic.sigma - inputs) / self.chaotic.increment
+
+    def begin(self, context):
+        return self.step(context[-1])
+
+
+class Lost(Flow):
+    """Follows the flow for so many steps, then answers with `answer`."""
+
+    def __init__(self, name, steps, answer):
+        super().__init__(name)
+        self.left, self.answer = steps, answer
+
+    def step(self, inputs):
+        self.left -= 1
+        return super().step(inputs) if self.left >= 0 else np.full_like(inputs, self.answer)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_persistence_forecaster_gets_the_persistence_baseline(name):
+    task = Chaos(system=name, warmup=2, horizon=2.0)
+    found, declared = task.judge(Persistence(task.inputs), seed=0).metrics, task.baseline()
+    assert found["valid_prediction_time"] == declared["valid_prediction_time"]
+    assert found["nrmse"] == declared["nrmse"]
+    assert 0 < declared["valid_prediction_time"] < 1.0
+    # two independent points of the attractor are sqrt(2) sigma apart on average, the mean is one sigma away
+    assert found["climatology_nrmse"] == pytest.approx(1.0, abs=0.15)
+    assert 0.5 < declared["nrmse"] < 1.8
+    assert found["initial_conditions"] == 100
+
+
+def test_an_oracle_is_never_wrong():
+    found = Chaos(**SMALL).judge(Flow("lorenz63"), seed=3)
+    assert found.metrics["valid_prediction_time"] == pytest.approx(2.0, abs=0.02)
+    assert found.metrics["valid_prediction_time_censored"] == 1.0
+    assert found.metrics["nrmse"] < 1e-8
+
+
+@pytest.mark.parametrize("answer", [np.nan, np.inf, 1e308])
+def test_a_lost_forecast_counts_as_exceeded(answer):
+    task, chaotic = Chaos(**SMALL), SYSTEMS["lorenz63"]
+    found = task.judge(Lost("lorenz63", 9, answer), seed=0)
+    # begin and eight steps are right: states 1 to 9; the tenth is lost
+    assert found.metrics["valid_prediction_time"] == pytest.approx(10 * chaotic.dt * chaotic.exponent)
+    assert found.metrics["valid_prediction_time_censored"] == 0.0
+    assert found.metrics["nrmse"] == math.inf
+    assert found.curves["forecast"]["error"][9] < 1e-8
+    assert found.curves["forecast"]["error"][10] == math.inf
+
+
+def test_the_curve_is_the_first_initial_condition():
+    task, chaotic = Chaos(horizon=10.0, initial_conditions=2, warmup=1), SYSTEMS["lorenz63"]
+    curve = task.judge(Persistence(3), seed=0).curves["forecast"]
+    steps = round(10.0 * chaotic.lyapunov_time / chaotic.dt)
+    _, true = truth.windows("lorenz63", 0, 2, 1, steps)
+    assert set(curve) == {"time", "truth", "prediction", "error"}
+    assert {len(values) for values in curve.values()} == {len(range(0, steps + 1, 2))}
+    assert curve["truth"] == pytest.approx(true[::2, 0, 0])
+    assert curve["prediction"] == pytest.approx([true[0, 0, 0]] * len(curve["prediction"]))
+    assert curve["time"][1] == pytest.approx(2 * chaotic.dt * chaotic.exponent)
+    assert curve["error"][0] == 0.0
+    expected = np.sqrt(np.mean(((true[2, 0] - true[0, 0]) / chaotic.sigma) ** 2))
+    assert curve["error"][1] == pytest.approx(expected)
+
+
+class Stepper:
+    """The true field with a fixed step: Euler, Heun or the classical Runge-Kutta method, or SciPy's DOP853."""
+
+    learns = False
+
+    def __init__(self, method, step):
+        self.method, self.h = method, step
+
+    def properties(self):
+        return {}
+
+    def learn(self, task, seed, budget):
+        raise UsageError("an integrator does not learn.")
+
+    def solve(self, equation, y0, t):
+        f = equation.function()
+        if self.method == "DOP853":
+            found = solve_ivp(
+                lambda s, y: f(s, y.reshape(y0.shape)).ravel(),
+                (t[0], t[-1]),
+                y0.ravel(),
+                method="DOP853",
+                t_eval=t,
+                rtol=1e-10,
+                atol=1e-10,
+            )
+            return Trajectory(t, found.y.T.reshape(len(t), *y0.shape), found.nfev, len(t) - 1)
+        h, y, states, calls = self.h, y0, [y0], 0
+        for _ in t[1:]:
+            for _ in range(round((t[1] - t[0]) / h)):
+                k1 = f(0.0, y)
+                if self.method == "euler":
+                    y, calls = y + h * k1, calls + 1
+                elif self.method == "heun":
+                    y, calls = y + h / 2 * (k1 + f(0.0, y + h * k1)), calls + 2
+                else:
+                    k2 = f(0.0, y + h / 2 * k1)
+                    k3 = f(0.0, y + h / 2 * k2)
+                    k4 = f(0.0, y + h * k3)
+                    y, calls = y + h / 6 * (k1 + 2 * k2 + 2 * k3 + k4), calls + 4
+            if not np.isfinite(y).all():
+                raise Diverged("the solution is not finite")
+            states.append(y)
+        return Trajectory(t, np.array(states), calls, len(t) - 1)
+
+
+@pytest.mark.parametrize(
+    ("method", "step", "published"),
+    # medians over twelve initial conditions against a Taylor series of 192 bits, found when the suite was designed
+    [("euler", 0.02, 0.3), ("heun", 0.02, 2.3), ("rk4", 0.02, 7.4), ("rk4", 0.01, 11.4)],
+)
+def test_the_true_field_is_scored_like_a_model(method, step, published):
+    task, chaotic = Chaos(horizon=15.0, warmup=1), SYSTEMS["lorenz63"]  # many windows, computed once
+    found = task.evaluate(Stepper(method, step), seed=0, budget=Budget())
+    assert found.metrics["valid_prediction_time"] == pytest.approx(published, abs=0.1 + 0.1 * published)
+    assert found.metrics["valid_prediction_time_q25"] <= found.metrics["valid_prediction_time"]
+    assert found.metrics["valid_prediction_time"] <= found.metrics["valid_prediction_time_q75"]
+    assert found.metrics["baseline_valid_prediction_time"] == task.baseline()["valid_prediction_time"]
+    steps = round(15.0 * chaotic.lyapunov_time / chaotic.dt)
+    stages = {"euler": 1, "heun": 2, "rk4": 4}[method]
+    assert found.cost == {"f_calls": stages * steps * round(0.02 / step), "accepted": steps, "rejected": 0}
+
+
+def test_an_accurate_solver_never_leaves_the_truth():
+    found = Chaos(horizon=8.0, initial_conditions=10, warmup=1).evaluate(
+        Stepper("DOP853", 0.0), seed=1, budget=Budget()
+    )
+    assert found.metrics["valid_prediction_time_censored"] == 1.0
+    assert found.metrics["nrmse"] < 1e-7
+
+
+def test_divergence_of_the_true_field_is_left_to_the_runner():
+    task = Chaos(**SMALL)
+
+    class Wild(Stepper):
+        def solve(self, equation, y0, t):
+            with np.errstate(over="ignore", invalid="ignore"):
+                return super().solve(equation, 1e3 * y0, t)
+
+    with pytest.raises(Diverged):
+        task.evaluate(Wild("euler", 0.02), seed=0, budget=Budget())
+
+
+def test_a_learner_is_trained_judged_and_put_beside_persistence():
+    class Learner:
+        learns = True
+
+        def properties(self):
+            return {}
+
+        def learn(self, task, seed, budget):
+            return Learned(Persistence(task.inputs), Outcome(metrics={"train_loss": 1.0}, cost={"parameters": 0.0}))
+
+        def solve(self, equation, y0, t):
+            raise AssertionError("a learner is not given the field")
+
+    task = Chaos(**SMALL)
+    found = task.evaluate(Learner(), seed=0, budget=Budget())
+    assert found.metrics["valid_prediction_time"] == found.metrics["baseline_valid_prediction_time"]
+    assert found.metrics["nrmse"] == found.metrics["baseline_nrmse"]
+    assert found.metrics["train_loss"] == 1.0
+    assert found.properties["memory_length"] == 0
+
+
+@pytest.mark.parametrize(
+    ("bad", "message"),
+    [
+        ({"system": "lorenz-63"}, "did you mean 'lorenz63'"),
+        ({"horizon": 0.0}, "horizon above 0"),
+        ({"horizon": 40.0}, "at most 20 Lyapunov times"),
+        ({"horizon": math.nan}, "horizon above 0"),
+        ({"initial_conditions": 0}, "initial_conditions of at least 1"),
+        ({"length": 0}, "length of at least 1"),
+        ({"warmup": 0}, "warmup of at least 1"),
+        ({"series": 0}, "series of at least 1"),
+        ({"noise": -0.1}, "noise of at least 0"),
+        ({"samples": 50}, "more samples than the length 50"),
+    ],
+)
+def test_bad_parameters(bad, message):
+    with pytest.raises(UsageError, match=message):
+        Chaos(**bad)
