@@ -89,9 +89,9 @@ def _figure(piece: Shown) -> dict[str, Any]:
 
 
 def _width(svg: bytes) -> int:
-    """The figure's own width in CSS pixels, from points."""
+    """The figure's width in CSS pixels, a quarter wider than on paper: a screen is read from farther away."""
     found = re.search(rb'<svg[^>]* width="([\d.]+)pt"', svg)
-    return round(float(found[1]) * 96 / 72) if found else 700
+    return round(float(found[1]) * 1.25 * 96 / 72) if found else 900
 
 
 def _table(piece: Shown) -> dict[str, Any]:

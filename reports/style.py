@@ -1,7 +1,8 @@
 """Name to colour, marker, line style and label; sizes and fonts; how a figure is begun and saved. All of it once, here.
 
 A name looks the same in every figure, whatever else is drawn: known names have a fixed place, others one computed from
-the name. Colours: Okabe & Ito, "Color Universal Design" (2008), without its yellow, too faint for lines on white, and a brown.
+the name. Colours: Okabe & Ito, "Color Universal Design" (2008), without its yellow (faint on
+white), with a brown.
 """
 
 from __future__ import annotations
@@ -29,7 +30,8 @@ DASHES: tuple[Any, ...] = ("-", (0, (5, 2)), (0, (1, 1.2)), (0, (5, 1.5, 1, 1.5)
 _CELLS = ("leaky", "cornn", "antisymmetric", "companion", "lstm", "gru")
 _TABLEAUX = (
     *("rk4", "euler", "midpoint", "heun2", "bogacki-shampine32", "dormand-prince54"),
-    *("ssp33", "kutta3", "ralston2", "heun3", "rk38"),
+    *("ssp33", "kutta3", "ralston2", "heun3", "rk38", "ssp43", "ssp54", "ssp104", "fehlberg45", "cash-karp54"),
+    *("tsitouras54", "bogacki-shampine54", "verner65", "verner76", "dop853"),
 )
 _TABLEAU_DASHES = {"rk4": 0, "euler": 2, "midpoint": 3, "heun2": 1, "bogacki-shampine32": 4, "dormand-prince54": 4}
 _LABELS = {
@@ -49,6 +51,16 @@ _LABELS = {
     "ralston2": "Ralston 2",
     "bogacki-shampine32": "Bogacki-Shampine 3(2)",
     "dormand-prince54": "Dormand-Prince 5(4)",
+    "bogacki-shampine54": "Bogacki-Shampine 5(4)",
+    "fehlberg45": "Fehlberg 4(5)",
+    "cash-karp54": "Cash-Karp 5(4)",
+    "tsitouras54": "Tsitouras 5(4)",
+    "ssp43": "SSP(4,3)",
+    "ssp54": "SSP(5,4)",
+    "ssp104": "SSP(10,4)",
+    "verner65": "Verner 6(5)",
+    "verner76": "Verner 7(6)",
+    "dop853": "DOP853",
     "": "no tableau",
 }
 OUTCOME_COLOURS: Mapping[str, str] = MappingProxyType(
@@ -159,7 +171,7 @@ _SETTINGS: Mapping[str, Any] = MappingProxyType(
         "svg.hashsalt": "odernn",
         "svg.fonttype": "path",
         "pdf.fonttype": 42,
-        "savefig.dpi": 200,
+        "savefig.dpi": 150,
         "axes.formatter.useoffset": False,
         "figure.constrained_layout.h_pad": 0.06,
         "figure.constrained_layout.w_pad": 0.06,

@@ -1,4 +1,4 @@
-"""Systems under test: tableaux, fields, the cell, backends. Public names load on first use, so that listing needs no torch."""
+"""Systems under test: tableaux, fields, the cell, backends. Names load on first use: listing needs no torch."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 _HOMES = {"ODERNN": ".cell", "integrate": ".integrate", "TABLEAUX": ".tableaux"}
 
-__all__ = ["ODERNN", "TABLEAUX", "integrate"]  # noqa: F822 (loaded by __getattr__)
+__all__ = ["ODERNN", "TABLEAUX", "integrate"]
 
 
 def __getattr__(name: str) -> Any:

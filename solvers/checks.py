@@ -71,7 +71,7 @@ def check_tableau(name: str) -> list[Verdict]:
 
 
 def check_cell(name: str) -> list[Verdict]:
-    """Shapes, dtypes, batch equivariance, continuation, gradient; for an equation also Jacobian, order and reference."""
+    """Shapes, dtypes, batch equivariance, continuation, gradient; of an equation also Jacobian, order, reference."""
     import torch
 
     if name == TRUE_FIELD:

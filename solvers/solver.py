@@ -1,4 +1,4 @@
-"""From a point's solver entries to a solver: a learned recurrence, a library baseline, or an integrator of a given field."""
+"""From a point's solver entries to a solver: a learned recurrence, a baseline, or an integrator of a given field."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from functools import lru_cache
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -35,10 +36,10 @@ SPECTRUM_POINTS = 200
 class Spec:
     """The solver entries of a point, checked.
 
-    cell: a name of the catalogue. tableau, backend: by name; absent for the library baselines. Learned cells: step h (of
-    the cell's own time), substeps per input, hidden units, ode_order, the field's constants (`gamma`, ...), gain (scale
-    of the initial recurrent weights). True field: `steps` per reported interval, or `step` (time units, at most this
-    long), or `rtol` with `atol` (adaptive). forget_bias: of the lstm, a number or "chrono".
+    cell: a name of the catalogue. tableau, backend: by name; absent for the library baselines. Learned cells: step h
+    (of the cell's own time), substeps per input, hidden units, ode_order, the field's constants (`gamma`, ...), gain
+    (scale of the initial recurrent weights). True field: `steps` per reported interval, or `step` (time units, at most
+    this long), or `rtol` with `atol` (adaptive). forget_bias: of the lstm, a number or "chrono".
     """
 
     cell: str
@@ -213,8 +214,8 @@ class FieldIntegrator:
 
             start = torch.as_tensor(start, device=self.device)
 
-        def f(time: Any, y: Any, drive: Any, weights: Any) -> Any:
-            return function(time, y)
+        def f(t: Any, y: Any, drive: Any, weights: Any) -> Any:
+            return function(t, y)
 
         if spec.rtol is not None:
             atol = spec.rtol if spec.atol is None else spec.atol
@@ -232,7 +233,7 @@ class FieldIntegrator:
     def _grid(self, t: Array) -> tuple[list[float], list[int]]:
         """The fixed grid that refines t, and where the times of t lie in it."""
         times, every = [float(t[0])], [0]
-        for left, right in zip(t[:-1], t[1:], strict=True):
+        for left, right in pairwise(t.tolist()):
             n = self.spec.steps or 1
             if self.spec.step is not None:
                 n = max(1, math.ceil((right - left) / self.spec.step * (1 - 1e-9)))

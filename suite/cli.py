@@ -22,7 +22,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Carry out one command; the exit status. Never raises for what a user did."""
     arguments = sys.argv[1:] if argv is None else list(argv)
     try:
-        options = parser().parse_args(arguments)
+        grammar = parser()
+        options = grammar.parse_args(arguments)
+        if options.command is None and not options.version:
+            grammar.error("a COMMAND is needed; --help shows them.")
         options.line = shlex.join(["odernn", *arguments])
         status = COMMANDS[options.command](options)
         sys.stdout.flush()  # here, where a closed pipe is still caught
@@ -51,7 +54,7 @@ def parser() -> argparse.ArgumentParser:
         "130 interrupted.",
     )
     top.add_argument("--version", action="store_true", help="print the version and leave")
-    commands = top.add_subparsers(dest="command", metavar="COMMAND", required="--version" not in sys.argv[1:])
+    commands = top.add_subparsers(dest="command", metavar="COMMAND")
 
     run = commands.add_parser(
         "run", help="run experiments and report", description="Run what is missing of experiments."

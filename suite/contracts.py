@@ -90,7 +90,7 @@ class Forecaster(Protocol):
         ...
 
     def begin(self, context: Array) -> Array:
-        """Read a context (time, batch, inputs) from the zero state, remember the state; the last output (batch, outputs)."""
+        """Read a context (time, batch, inputs) from zero and keep the state; the last output (batch, outputs)."""
         ...
 
     def step(self, inputs: Array) -> Array:
@@ -186,10 +186,7 @@ class LearningTask(Task):
         """Train, judge, and put the baseline beside the result."""
         learned = solver.learn(self, seed, budget)
         trained = learned.outcome
-        if trained.status == "ok":
-            judged = self.judge(learned.forecaster, seed)
-        else:
-            judged = Outcome()
+        judged = self.judge(learned.forecaster, seed) if trained.status == "ok" else Outcome()
         baseline = {f"baseline_{key}": value for key, value in self.baseline().items()}
         return Outcome(
             metrics={**trained.metrics, **judged.metrics, **baseline},

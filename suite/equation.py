@@ -1,4 +1,4 @@
-"""A vector field written once, as SymPy expressions; from it come the NumPy and torch functions, the Jacobian and its typeset form."""
+"""A vector field written once, as SymPy expressions; from it come its NumPy and torch functions, Jacobian and LaTeX."""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ class UsageError(ValueError):
     """The command, a file or an argument is wrong. The message is one sentence: what was wrong, what was expected."""
 
 
-class Diverged(ArithmeticError):
+class Diverged(ArithmeticError):  # noqa: N818 (an outcome, not a mistake)
     """A computation left the finite numbers, or its loss grew past any use; the message says which and when."""
 
 

@@ -79,7 +79,9 @@ class Experiment:
             for key, values in grid.items():
                 # An axis of one value is written bare, unless that value is itself a list.
                 bare = len(values) == 1 and not isinstance(values[0], list) and key != "seed"
-                lines.append(f"{'seeds' if key == 'seed' else key} = {_toml(values[0] if bare else list(values))}")
+                parts = ["seeds"] if key == "seed" else key.split(".", 1)
+                name = ".".join(part if re.fullmatch(r"[\w-]+", part, re.ASCII) else _toml(part) for part in parts)
+                lines.append(f"{name} = {_toml(values[0] if bare else list(values))}")
         return "\n".join(lines) + "\n"
 
 
@@ -225,7 +227,8 @@ def value_of(text: str) -> Any:
 
 def _toml(value: Any) -> str:
     if isinstance(value, str):
-        return json.dumps(value)  # a JSON string is a TOML basic string
+        # A JSON string is a TOML basic string, but for the delete character.
+        return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, list | tuple):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from typing import Any, Protocol
 
@@ -100,7 +101,7 @@ def gradient_ratio(model: SequenceModel, objective: _Objective, tensors: tuple[T
         slopes = torch.autograd.grad(loss, early + late, allow_unused=True)
 
     def norm(parts: tuple[Tensor | None, ...]) -> float:
-        return float(sum(float(p.double().square().sum()) for p in parts if p is not None)) ** 0.5
+        return math.sqrt(sum(float(p.double().square().sum()) for p in parts if p is not None))
 
     bottom = norm(slopes[len(early) :])
     return norm(slopes[: len(early)]) / bottom if bottom > 0 else None
@@ -169,5 +170,5 @@ def _note(metrics: dict[str, float], name: str, value: float | None) -> None:
 def _check(value: float, bound: float, what: str, update: int) -> None:
     if value != value:
         raise Diverged(f"NaN {what} at update {update}")
-    if not value < bound and what == "loss" or value == float("inf"):
+    if (what == "loss" and not value < bound) or value == float("inf"):
         raise Diverged(f"{what} {value:.3g} at update {update}")

@@ -24,7 +24,16 @@ from .row import Point, Row, decode, encode
 if TYPE_CHECKING:
     from multiprocessing.context import ForkServerProcess
 
-PRELOAD = ["torch", "odernn.suite.run", "odernn.solvers.solver", "odernn.solvers.cell"]
+PRELOAD = [
+    "torch",
+    "torch._dynamo",  # the first optimiser imports it, which takes most of a short run
+    "torchdiffeq",
+    "scipy.integrate",
+    "odernn.suite.run",
+    "odernn.suite.learn",
+    "odernn.solvers.solver",
+    "odernn.solvers.cell",
+]
 ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 POLL = 0.1
 """Seconds between two looks at the clocks and the memory of the runs."""

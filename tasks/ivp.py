@@ -7,7 +7,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from ..suite.contracts import Array, Budget, InitialValueProblem, Outcome, Solver, Task
+from ..suite.contracts import Array, Budget, InitialValueProblem, Outcome, Solver, Task, finite
 from ..suite.errors import UsageError, unknown
 from .problems import PROBLEMS
 
@@ -20,9 +20,11 @@ def find(name: str) -> InitialValueProblem:
 
 
 def relative_error(problem: InitialValueProblem, y: Array) -> float:
-    """max |y - reference| / max |reference|, for y of shape (dimension,)."""
+    """max |y - reference| / max |reference|, for y of shape (dimension,). Raises `Diverged` where y is not finite."""
     reference = np.array(problem.reference)
-    return float(np.abs(y - reference).max() / np.abs(reference).max())
+    return float(
+        np.abs(finite(y, f"the solution of {problem.equation.name}") - reference).max() / np.abs(reference).max()
+    )
 
 
 @dataclass(frozen=True)

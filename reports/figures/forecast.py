@@ -37,7 +37,7 @@ def paint(frame: pd.DataFrame) -> Canvas | None:
             if place >= len(lines):
                 ax.remove()
                 continue
-            _pair(ax, lines[place], {1: 84, 2: 46}.get(len(systems), 30))
+            _pair(ax, lines[place], {1: 84, 2: 46}.get(len(systems), 34))
             if place == 0:
                 ax.annotate(
                     style.plain(style.short(str(task), 28)),

@@ -87,9 +87,9 @@ def _curve(ax: Any, group: pd.DataFrame, marker: str, top: float) -> None:
 def _top(part: pd.DataFrame, baseline: float | None) -> float:
     """Where diverging curves are cut off: three times the highest loss of the others, or of the baseline."""
     whole = [_values(c) for c in part.loc[part["status"] == "ok", "curves.learning"]]
-    known = np.concatenate([*whole, [] if baseline is None else [baseline]]) if whole or baseline is not None else []
+    known = [float(v) for values in whole for v in values] + ([] if baseline is None else [baseline])
     finite = [v for v in known if np.isfinite(v)]
-    return 3 * max(finite) if finite else np.inf
+    return 3 * max(finite) if finite else float("inf")
 
 
 def _baseline(part: pd.DataFrame) -> float | None:

@@ -16,9 +16,10 @@ if TYPE_CHECKING:
 
 
 def paint(frame: pd.DataFrame) -> Canvas | None:
-    """One panel per task, device and dtype; drawn where some solver was tried in two sizes."""
+    """One panel per task, device and dtype; the lengths at which a solver was tried in two sizes or more."""
     table = parameter_ladder(frame)
-    if table.empty or table["rungs"].max() < 2:
+    table = table[table["rungs"] > 1]
+    if table.empty:
         return None
     panels = list(table.groupby(["task", "device", "dtype"], sort=False))
     canvas, axes = style.grid(len(panels), columns=2, height=3.0, extra=1.1)

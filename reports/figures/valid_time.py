@@ -61,7 +61,7 @@ def paint(frame: pd.DataFrame) -> Canvas | None:
 def _name(line: dict[Any, Any], mixed: bool) -> str:
     parts = [line["solver"], line["options"], f"{line['device']} {line['dtype']}" if mixed else ""]
     failed = f" ({line['failed']} failed)" if line["failed"] and line["seeds"] else ""
-    return style.plain(style.short(", ".join(p for p in parts if p), 40) + failed)
+    return style.plain(style.short(", ".join(p for p in parts if p), 36) + failed)
 
 
 def _line(ax: Any, place: int, line: dict[Any, Any]) -> None:

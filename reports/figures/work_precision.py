@@ -48,7 +48,7 @@ def paint(frame: pd.DataFrame) -> Canvas | None:
         ax.set(xscale="log", yscale="log")
         style.log_ticks(ax)
         lost = _failures(ax, part[~part["good"]])
-        small = [f"{device} · {dtype}" if many else "", f"{lost} without a result" if lost else ""]
+        small = [f"{device} · {dtype}" if many else "", f"{lost} failed" if lost else ""]
         ylabel = "error at the end" if kind == "integration" else "nrmse, 1 Lyapunov time"
         style.head(ax, str(task), " · ".join(s for s in small if s), min(len(parts), 3))
         ax.set(xlabel="field evaluations", ylabel=ylabel)

@@ -45,17 +45,19 @@ def build(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def _reference(line: Mapping[Any, Any], lines: Sequence[Mapping[Any, Any]]) -> float:
-    """The valid time of the true field with the line's tableau, device and dtype; NaN for the true field itself.
+    """The valid time of the true field with the line's task and tableau; NaN for the true field itself.
 
-    Of several, the one with the same step, else the coarsest: a learned field takes one step a sample.
+    Of several, the one of the same device, then of the same dtype, then that with one step a sample (no step given), as
+    a learned field has it, then the coarsest.
     """
-    keys = ("task", "tableau", "device", "dtype")
-    same = [other for other in lines if other["cell"] == "true-field" and all(other[k] == line[k] for k in keys)]
+    wanted = ("true-field", line["task"], line["tableau"])
+    same = [other for other in lines if (other["cell"], other["task"], other["tableau"]) == wanted]
     if line["cell"] == "true-field" or not same:
         return math.nan
 
-    def near(other: Mapping[Any, Any]) -> tuple[bool, float]:
-        return other["step"] == line["step"], other["step"] if isinstance(other["step"], float) else 0.0
+    def near(other: Mapping[Any, Any]) -> tuple[bool, bool, bool, float]:
+        step = other["step"] if isinstance(other["step"], float) else 0.0
+        return other["device"] == line["device"], other["dtype"] == line["dtype"], other["step"] == "", step
 
     return float(max(same, key=near)["valid time"])
 

@@ -16,8 +16,8 @@ State = Any
 class Field(Protocol):
     """f(t, y, drive, weights) -> dy/dt, of the shape of y.
 
-    drive is what the input contributes, constant over a step (zero-order hold), or None for a problem without input.
-    weights is a tuple of tensors, assembled once per sequence, that gradients flow through; () where nothing is learned.
+    drive is what the input contributes, constant over a step (zero-order hold), or None where there is no input.
+    weights is a tuple of tensors, assembled once a sequence, that gradients flow through; () where nothing is learned.
     A field takes both only through these arguments, so that a backend can differentiate by adjoint.
     """
 
@@ -26,7 +26,7 @@ class Field(Protocol):
 
 @dataclass(frozen=True)
 class Solution:
-    """states: (len(times), *y0.shape), states[0] is y0, same library and dtype as y0; f_calls: evaluations of the field."""
+    """states: (len(times), *y0.shape), states[0] is y0, library and dtype of y0; f_calls: evaluations of the field."""
 
     states: State
     f_calls: int
@@ -35,7 +35,7 @@ class Solution:
 
 
 class Backend(ABC):
-    """A library behind one contract. Stateless; raises `UsageError` for what it cannot do, `Diverged` for a lost solution."""
+    """A library behind one contract. Stateless; `UsageError` for what it cannot do, `Diverged` for a lost solution."""
 
     name: ClassVar[str]
     differentiable: ClassVar[bool]

@@ -57,7 +57,7 @@ def checked_times(times: Sequence[float], drives: Sequence[Any] | None) -> list[
     return grid
 
 
-def listed(drives: Sequence[Any] | None, count: int) -> list[Any]:
+def listed(drives: Any, count: int) -> list[Any]:
     """One drive an interval. A tensor is unbound at once: indexing would cost its size again in each backward step."""
     if drives is None:
         return [None] * count
@@ -105,8 +105,8 @@ def all_finite(y: State) -> bool:
     return bool(torch.isfinite(y).all())
 
 
-def check_finite(states: Sequence[State], times: Sequence[float], backend: str) -> None:
-    """Raises `Diverged` with the first step and time where a state is not finite.
+def check_finite(states: Any, times: Sequence[float], backend: str) -> None:
+    """Raises `Diverged` with the first step and time where one of the states (a list, or stacked) is not finite.
 
     One test of the last state is enough to pass: y + dy never turns an infinity or a NaN back into a number.
     """

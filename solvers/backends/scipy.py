@@ -31,9 +31,9 @@ def _library() -> Any:
         from scipy.integrate._ivp import rk
     except ModuleNotFoundError as error:
         if error.name == "scipy":
-            raise UsageError("backend 'scipy' needs a package: pip install 'scipy>=1.11'.") from None
+            raise UsageError("backend 'scipy' needs a package: pip install 'scipy>=1.11'") from None
         raise UsageError(
-            "the installed SciPy has other internals than 1.11 to 1.17: pip install 'scipy>=1.11'."
+            "the installed SciPy has other internals than 1.11 to 1.17: pip install 'scipy>=1.11'"
         ) from error
     return rk
 

@@ -16,6 +16,7 @@ from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from importlib import import_module
 from typing import TYPE_CHECKING, Any, ClassVar, final
 
 import numpy as np
@@ -48,36 +49,36 @@ class _Library:
 @lru_cache(maxsize=1)
 def _library() -> _Library:
     try:
-        import torchdiffeq
-        from torchdiffeq._impl.odeint import SOLVERS
-        from torchdiffeq._impl.rk_common import RKAdaptiveStepsizeODESolver, _ButcherTableau
-        from torchdiffeq._impl.solvers import FixedGridODESolver
+        package: Any = import_module("torchdiffeq")
+        registry: Any = import_module("torchdiffeq._impl.odeint")
+        adaptive: Any = import_module("torchdiffeq._impl.rk_common")
+        grid: Any = import_module("torchdiffeq._impl.solvers")
+        return _Library(
+            package.odeint,
+            package.odeint_adjoint,
+            registry.SOLVERS,
+            grid.FixedGridODESolver,
+            adaptive.RKAdaptiveStepsizeODESolver,
+            adaptive._ButcherTableau,
+        )
     except ModuleNotFoundError as error:
         if error.name == "torchdiffeq":
-            raise UsageError("backend 'torchdiffeq' needs a package: pip install 'torchdiffeq>=0.2.5,<0.3'.") from None
+            raise UsageError("backend 'torchdiffeq' needs a package: pip install 'torchdiffeq>=0.2.5,<0.3'") from None
         raise UsageError(_DIFFERS) from error
-    except ImportError as error:
+    except AttributeError as error:
         raise UsageError(_DIFFERS) from error
-    return _Library(
-        torchdiffeq.odeint,
-        torchdiffeq.odeint_adjoint,
-        SOLVERS,
-        FixedGridODESolver,
-        RKAdaptiveStepsizeODESolver,
-        _ButcherTableau,
-    )
 
 
-_DIFFERS = "the installed torchdiffeq has other internals than 0.2.5: pip install 'torchdiffeq>=0.2.5,<0.3'."
+_DIFFERS = "the installed torchdiffeq has other internals than 0.2.5: pip install 'torchdiffeq>=0.2.5,<0.3'"
 
 
 @lru_cache(maxsize=256)
 def fixed_method(tableau: Tableau) -> str:
     """The name under which torchdiffeq now knows the tableau on a fixed grid, one step an interval."""
-    library = _library()
+    base: Any = _library().FixedGridODESolver
     method = stages(tableau, "torch")
 
-    class Fixed(library.FixedGridODESolver):  # type: ignore[misc]
+    class Fixed(base):  # type: ignore[misc]
         order = tableau.order
 
         def _step_func(self, func: Any, t0: Any, dt: Any, t1: Any, y0: Any) -> tuple[Any, Any]:
@@ -98,6 +99,7 @@ def adaptive_method(tableau: Tableau) -> str:
     import torch
 
     library = _library()
+    base: Any = library.RKAdaptiveStepsizeODESolver
     pair = stages(tableau, "exact", embedded=True)
     size = len(pair)
 
@@ -118,7 +120,8 @@ def adaptive_method(tableau: Tableau) -> str:
         c_error=dense(pair.error, length),
     )
 
-    class Adaptive(library.RKAdaptiveStepsizeODESolver):  # type: ignore[misc]
+    class Adaptive(base):  # type: ignore[misc]
+        rk_state: Any
         order = exponent
         tableau = table
         mid = torch.zeros(length, dtype=torch.float64)  # unused: nothing is interpolated

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import sys
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -26,7 +27,8 @@ NAMES = ["native", "torchdiffeq", "torchdiffeq-adjoint", "scipy"]
 EXPLICIT = [t for t in TABLEAUX.values() if t.explicit]
 PAIRS = [t for t in EXPLICIT if t.b_hat is not None]
 RK4, PAIR = TABLEAUX["rk4"], TABLEAUX["dormand-prince54"]
-HERMITE = Tableau("Gauss, one stage", (("1/2",),), ("1",), 2, "test", ("1",), 1)
+UNSEEN = Tableau("never used before", TABLEAUX["heun2"].A, TABLEAUX["heun2"].b, 2, "test")
+IMPLICIT = Tableau("Gauss, one stage", (("1/2",),), ("1",), 2, "test", ("1",), 1)
 
 backends = pytest.mark.parametrize("backend", [find_backend(name) for name in NAMES], ids=NAMES)
 tableaux = pytest.mark.parametrize("tableau", EXPLICIT, ids=lambda t: t.name)
@@ -415,9 +417,9 @@ def test_what_a_backend_refuses(backend):
 
     y0 = np.ones(1)
     with pytest.raises(UsageError, match=f"backend '{backend.name}' cannot step the implicit tableau"):
-        backend.fixed(f, y0, [0.0, 1.0], HERMITE)
+        backend.fixed(f, y0, [0.0, 1.0], IMPLICIT)
     with pytest.raises(UsageError, match="cannot step the implicit tableau"):
-        backend.adaptive(f, y0, [0.0, 1.0], HERMITE, 1e-3, 1e-3)
+        backend.adaptive(f, y0, [0.0, 1.0], IMPLICIT, 1e-3, 1e-3)
     with pytest.raises(UsageError, match=r"'rk4' has no embedded weights .*dormand-prince54"):
         backend.adaptive(f, y0, [0.0, 1.0], RK4, 1e-3, 1e-3)
     with pytest.raises(UsageError, match=r"rtol = -1"):
@@ -451,3 +453,18 @@ def test_threads_do_not_mix_their_tableaux():
     with ThreadPoolExecutor(4) as pool:
         for tableau, states in zip(chosen, pool.map(run, chosen), strict=True):
             np.testing.assert_allclose(states, plain_loop(lorenz, np.ones(3), times, tableau), atol=1e-11)
+
+
+def test_a_missing_package_is_named(monkeypatch):
+    from odernn.solvers.backends import torchdiffeq as module
+
+    for hidden, sentence in (
+        ("torchdiffeq", "needs a package: pip install"),
+        ("torchdiffeq._impl.odeint", "internals"),
+    ):
+        module._library.cache_clear()
+        with monkeypatch.context() as patch:
+            patch.setitem(sys.modules, hidden, None)
+            with pytest.raises(UsageError, match=sentence):
+                module.Direct().fixed(lambda t, y, drive, weights: -y, np.ones(1), [0.0, 1.0], UNSEEN)
+    module._library.cache_clear()

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
+from odernn.suite.contracts import Array
 from odernn.suite.equation import TIME, Equation, symbols
 
 X, Y, Z = symbols("x y z")
@@ -42,18 +43,18 @@ def by_hand(t: float, y: Any) -> Any:
 
 
 @given(st.floats(-3, 3), VALUES)
-def test_numpy_function_is_the_formula(t: float, y: np.ndarray) -> None:
+def test_numpy_function_is_the_formula(t: float, y: Array) -> None:
     np.testing.assert_allclose(MIXED.function()(t, y), by_hand(t, y), rtol=1e-14, atol=1e-14)
 
 
 @given(st.floats(-3, 3), VALUES)
-def test_torch_function_is_the_formula(t: float, y: np.ndarray) -> None:
+def test_torch_function_is_the_formula(t: float, y: Array) -> None:
     out = MIXED.function("torch")(t, torch.tensor(y))
     np.testing.assert_allclose(out.numpy(), by_hand(t, y), rtol=1e-14, atol=1e-14)
 
 
 @given(st.floats(-3, 3), VALUES)
-def test_jacobian_is_the_complex_step_derivative_of_the_formula(t: float, y: np.ndarray) -> None:
+def test_jacobian_is_the_complex_step_derivative_of_the_formula(t: float, y: Array) -> None:
     """Im f(y + i h e_j) / h = df/dy_j to rounding, for an analytic f (Squire & Trapp, SIAM Rev. 40 (1998) 110)."""
     h = 1e-30
     columns = [by_hand(t, y + 1j * h * unit).imag / h for unit in np.eye(3)]

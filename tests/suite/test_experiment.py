@@ -72,7 +72,9 @@ def test_a_grid_overrides_what_is_shared() -> None:
     words=st.lists(st.text(st.characters(codec="utf-8"), max_size=8), min_size=1, max_size=2, unique=True),
     seeds=st.lists(st.integers(0, 2**31), min_size=1, max_size=3, unique=True),
 )
-def test_an_experiment_survives_toml(lengths: list[int], steps: list[float], words: list[str], seeds: list[int]) -> None:
+def test_an_experiment_survives_toml(
+    lengths: list[int], steps: list[float], words: list[str], seeds: list[int]
+) -> None:
     grid = {
         "task.name": ("adding",),
         "task.length": tuple(lengths),
@@ -91,7 +93,11 @@ def test_an_experiment_survives_toml(lengths: list[int], steps: list[float], wor
 def test_set_replaces_an_axis_by_its_short_or_full_name() -> None:
     experiment = read(HEAD + GRID + '[[grid]]\ntask.name = "adding"\nsolver.cell = "lstm"')
     short = experiment.with_axis("step", [1, 2]).with_axis("length", [5])
-    assert {(p["solver"].get("step"), p["task"].get("length")) for p in short.points()} == {(1, 5), (2, 5), (None, None)}
+    assert {(p["solver"].get("step"), p["task"].get("length")) for p in short.points()} == {
+        (1, 5),
+        (2, 5),
+        (None, None),
+    }
     full = experiment.with_axis("solver.tableau", ["rk38"]).with_axis("dtype", ["float64"])
     assert {(p["solver"].get("tableau"), p["dtype"]) for p in full.points()} == {("rk38", "float64"), (None, "float64")}
     assert {p["budget"]["updates"] for p in experiment.with_axis("updates", [9]).points()} == {9}
@@ -108,14 +114,20 @@ def test_values_of_set_are_toml_or_bare_words() -> None:
         (HEAD + "seeds = = 2", "t.toml, line 3: Invalid value."),
         (HEAD + "x = [1,\n", r"t.toml, line 4: "),
         (HEAD + "seed = 2" + GRID, "t.toml, line 3: unknown key 'seed': did you mean 'seeds'?"),
-        (HEAD + GRID + "solvr.step = 1", "t.toml, line 10: unknown key 'solvr' of a grid: did you mean 'solver'?"),
-        (HEAD + GRID + "budget.update = 1", "t.toml, line 10: 'budget.update' is an unknown key: did you mean 'updates'?"),
-        (HEAD + GRID + "budget.updates = 0.5", "line 10: 'budget.updates' is 0.5: expected a whole number of at least 1."),
-        (HEAD + GRID + "dtype = 'float46'", "line 10: 'dtype' is 'float46': did you mean 'float"),
-        (HEAD + GRID + "seeds = [-1]", "line 10: 'seed' holds the seed -1: expected whole numbers from 0."),
-        (HEAD + GRID + "seeds = 0", "line 10: 'seed' is an empty list: expected at least one value."),
-        (HEAD + GRID + "seeds = 1.5", "line 10: 'seeds' is 1.5: expected a number of seeds or a list of them."),
-        (HEAD + GRID + "task.variant = []", "line 10: 'task.variant' is an empty list"),
+        (HEAD + GRID + "solvr.step = 1", "t.toml, line 11: unknown key 'solvr' of a grid: did you mean 'solver'?"),
+        (
+            HEAD + GRID + "budget.update = 1",
+            "t.toml, line 11: 'budget.update' is an unknown key: did you mean 'updates'?",
+        ),
+        (
+            HEAD + GRID + "budget.updates = 0.5",
+            "line 11: 'budget.updates' is 0.5: expected a whole number of at least 1.",
+        ),
+        (HEAD + GRID + "dtype = 'float46'", "line 11: 'dtype' is 'float46': did you mean 'float"),
+        (HEAD + GRID + "seeds = [-1]", "line 11: 'seed' holds the seed -1: expected whole numbers from 0."),
+        (HEAD + GRID + "seeds = 0", "line 11: 'seed' is an empty list: expected at least one value."),
+        (HEAD + GRID + "seeds = 1.5", "line 11: 'seeds' is 1.5: expected a number of seeds or a list of them."),
+        (HEAD + GRID + "task.variant = []", "line 11: 'task.variant' is an empty list"),
         (HEAD + GRID + "task.a.b = 1", "'task.a' is a table: expected a value or a list of them."),
         (HEAD, "t.toml: an experiment needs at least one [[grid]]."),
         (HEAD + "grid = 3", "t.toml: an experiment needs at least one [[grid]]."),

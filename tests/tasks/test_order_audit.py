@@ -1,6 +1,7 @@
 """The order audit on plain stage loops written here, right and deliberately wrong."""
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -20,8 +21,9 @@ class Loop:
     learns = False
 
     def __init__(self, A: Any, b: Any, c: Any = None, dtype: type = np.float64, noise: float = 0.0) -> None:
-        self.A, self.b = np.array(A, dtype), np.array(b, dtype)
-        self.c = self.A.sum(axis=1) if c is None else np.array(c, dtype)
+        self.A: Array = np.array(A, dtype)
+        self.b: Array = np.array(b, dtype)
+        self.c: Array = self.A.sum(axis=1) if c is None else np.array(c, dtype)
         self.dtype, self.noise = dtype, noise
 
     def properties(self) -> dict[str, Any]:
@@ -31,7 +33,12 @@ class Loop:
         raise UsageError("does not learn")
 
     def solve(self, equation: Equation, y0: Array, t: Array) -> Trajectory:
-        f, y = equation.function(), [y0.astype(self.dtype)]
+        with np.errstate(all="ignore"):
+            return self._solve(equation, y0, t)
+
+    def _solve(self, equation: Equation, y0: Array, t: Array) -> Trajectory:
+        f = equation.function()
+        y: list[Array] = [y0.astype(self.dtype)]
         rng = np.random.default_rng(len(t))
         for now, h in zip(t[:-1], np.diff(t), strict=True):
             k: list[Array] = []
@@ -55,11 +62,10 @@ KUTTA38: tuple[Any, Any] = (
 )
 DP5: tuple[Any, Any] = (np.pad(RK45.A, ((0, 0), (0, 1))), RK45.B)
 DOP8: tuple[Any, Any] = (dop853.A[:12, :12], dop853.B)
-# Butcher's six-stage, order 5 and seven-stage, order 6 methods are not needed: order 6 and 7 come from extrapolated Euler.
 
 
 def extrapolated_euler(order: int) -> tuple[Array, Array]:
-    """Euler with 1..order substeps, extrapolated (HNW II.9): a method of that order, as one tableau of Aitken weights."""
+    """Euler with 1..order substeps, extrapolated: a method of that order as one tableau (HNW II.9)."""
     stages = order * (order + 1) // 2
     A, b, first = np.zeros((stages, stages)), np.zeros(stages), 0
     for j in range(1, order + 1):
@@ -84,8 +90,9 @@ def test_the_order_of_known_methods(tableau: tuple[Any, Any], order: int) -> Non
     assert order_of(Loop(*tableau)) == pytest.approx(order, abs=0.12 if order > 4 else 0.03)
 
 
-@pytest.mark.parametrize("order", range(1, 9))
-def test_every_order_from_one_to_eight_shows(order: int) -> None:
+@pytest.mark.parametrize("order", range(1, 8))
+def test_every_order_shows(order: int) -> None:
+    """Beyond 7 the weights of extrapolated Euler amplify rounding too much; DOP853 above has order 8."""
     assert order_of(Loop(*extrapolated_euler(order))) == pytest.approx(order, abs=0.25)
 
 
@@ -95,7 +102,9 @@ WRONG = {
         1,
     ),
     "RK4 with two weights swapped": ((RK4[0], [1 / 3, 1 / 6, 1 / 3, 1 / 6]), 1),
-    "RK4 with a coefficient typed as 0.45": (([*RK4[0][:2], [0, 0.45, 0, 0], RK4[0][3]], RK4[1], [0, 0.5, 0.5, 1]), 2),
+    "RK4 with a coefficient typed as 0.45": (([*RK4[0][:2], [0, 0.45, 0, 0], RK4[0][3]], RK4[1], [0, 0.5, 0.5, 1]), 1),
+    "RK4 whose third stage starts from the first": (([*RK4[0][:2], [0.5, 0, 0, 0], RK4[0][3]], RK4[1]), 2),
+    "RK4 wrong in b A A c alone": (([*RK4[0][:3], [0, 0.5, 0.5, 0]], RK4[1]), 3),
     "RK4 that reads time at the start of the step": ((*RK4, [0, 0, 0, 0]), 1),
     "weights that do not add up to one": ((RK4[0], [1 / 6, 1 / 3, 1 / 3, 1 / 5]), 0),
 }
@@ -130,7 +139,7 @@ def test_refinement_stops_at_the_floor() -> None:
     assert min(curve["error"][:-1]) >= 1e-13
 
 
-@pytest.mark.parametrize("noise", [1e-11, 1e-9, 1e-7])
+@pytest.mark.parametrize("noise", [1e-10, 1e-9, 1e-8, 1e-7])
 def test_a_plateau_is_not_part_of_the_slope(noise: float) -> None:
     """The tolerance of an implicit stage solver, or single precision, ends the convergence above the floor."""
     assert order_of(Loop(*RK4, noise=noise)) == pytest.approx(4, abs=0.25)
@@ -173,7 +182,7 @@ class Substepping(Loop):
 
     def solve(self, equation: Equation, y0: Array, t: Array) -> Trajectory:
         k = -(-64 // (len(t) - 1))
-        fine = np.concatenate([np.linspace(a, b, k, endpoint=False) for a, b in zip(t[:-1], t[1:], strict=True)])
+        fine = np.concatenate([np.linspace(a, b, k, endpoint=False) for a, b in pairwise(t)])
         out = super().solve(equation, y0, np.append(fine, t[-1]))
         return Trajectory(t, out.y[::k], out.f_calls, out.accepted)
 
@@ -183,7 +192,7 @@ def test_the_step_is_the_one_taken_not_the_interval() -> None:
     assert outcome.metrics["observed_order"] == pytest.approx(2, abs=0.03)
     steps: Sequence[float] = outcome.curves["convergence"]["h"]
     assert steps[0] == 2.0 / 64
-    assert all(a > b for a, b in zip(steps, steps[1:], strict=False))
+    assert all(a > b for a, b in pairwise(steps))
 
 
 class Lost(Loop):

@@ -10,7 +10,7 @@ import pytest
 import sympy
 from scipy.integrate import solve_ivp
 
-from odernn.suite.contracts import InitialValueProblem
+from odernn.suite.contracts import Array, InitialValueProblem
 from odernn.suite.equation import TIME, Equation, symbols
 from odernn.suite.errors import UsageError
 from odernn.tasks.problems import PROBLEMS
@@ -55,8 +55,8 @@ def test_data_are_complete(name: str) -> None:
     assert np.isfinite(problem.equation.function()(problem.t0, np.array(problem.y0))).all()
 
 
-# SciPy's own rounding errors grow with the problem: arenstorf passes the moon at a distance of 0.006, lorenz is chaotic.
-REACH = {"arenstorf": 2e-7, "lorenz": 1e-10, "pleiades": 1e-10}
+# SciPy's own rounding errors grow with the problem: arenstorf starts 0.006 from the moon, lorenz is chaotic.
+REACH = {"arenstorf": 1e-9, "lorenz": 1e-11, "pleiades": 1e-11}
 
 
 @pytest.mark.parametrize("name", sorted(EXPECTED))
@@ -66,7 +66,7 @@ def test_scipy_comes_to_the_reference(name: str) -> None:
         problem.equation.function(), (problem.t0, problem.t1), problem.y0, method="DOP853", rtol=2.3e-14, atol=1e-15
     )
     assert out.success
-    assert difference(name, out.y[:, -1]) < REACH.get(name, 1e-11)
+    assert difference(name, out.y[:, -1]) < REACH.get(name, 2e-12)
 
 
 @pytest.mark.parametrize("name", ["brusselator", "driven", "fitzhugh-nagumo", "rigid-body"])
@@ -122,7 +122,7 @@ def test_rigid_body_is_jacobis_elliptic_functions() -> None:
 
 
 def test_kepler_is_the_closed_form() -> None:
-    """From the pericentre q, speed v: 1/a = 2/q - v^2, e = q v^2 - 1, and Kepler's equation E - e sin E = t / a^(3/2)."""
+    """From the pericentre q with speed v: 1/a = 2/q - v^2, e = q v^2 - 1; Kepler: E - e sin E = t / a^(3/2)."""
     problem = PROBLEMS["kepler"]
     with mpmath.workdps(40):
         q, v = mpmath.mpf(problem.y0[0]), mpmath.mpf(problem.y0[3])
@@ -174,7 +174,7 @@ def test_first_integrals_are_kept(invariants: Any) -> None:
 
 
 def test_arenstorf_closes_with_the_published_digits() -> None:
-    """With all published digits of speed and period the orbit returns to its start; with binary64 data it misses by 1e-11."""
+    """With all published digits of speed and period the orbit closes; with binary64 data it misses by 1e-11."""
     equation = PROBLEMS["arenstorf"].equation
     mu, x, y, u, v = (*symbols("mu"), *equation.state)
     exact = Equation(
@@ -266,24 +266,24 @@ def rooted_trees(order: int) -> list[tuple[Any, ...]]:
     return sorted(found, key=repr)
 
 
-def elementary_differentials(problem: InitialValueProblem, order: int) -> np.ndarray:
-    """Rows F(tree)(y(t)) over many t, for the trees of that order, of the problem with time as a component (HNW II.2)."""
+def elementary_differentials(problem: InitialValueProblem, order: int) -> Array:
+    """Rows F(tree)(y(t)) over many t, for the trees of that order, with time as a component (HNW II.2)."""
     equation = problem.equation
     z = (TIME, *equation.state)
     f = (sympy.Integer(1), *(e.xreplace(dict(equation.parameters)) for e in equation.rhs))
     t = np.linspace(problem.t0, problem.t1, 60)
     out = solve_ivp(equation.function(), (problem.t0, problem.t1), problem.y0, t_eval=t, rtol=1e-10, atol=1e-12)
     states = np.vstack([t, out.y])
-    derivatives: dict[Any, np.ndarray] = {}
+    derivatives: dict[Any, Array] = {}
 
-    def partial(i: int, wrt: tuple[int, ...]) -> np.ndarray:
+    def partial(i: int, wrt: tuple[int, ...]) -> Array:
         key = (i, *sorted(wrt))
         if key not in derivatives:
             e = sympy.diff(f[i], *(z[j] for j in wrt)) if wrt else f[i]
             derivatives[key] = np.broadcast_to(sympy.lambdify(z, e, "numpy")(*states), t.shape)
         return derivatives[key]
 
-    def differential(tree: tuple[Any, ...]) -> np.ndarray:
+    def differential(tree: tuple[Any, ...]) -> Array:
         children = [differential(child) for child in tree]
         total = np.zeros_like(states)
         for i, wrt in product(range(len(z)), product(range(len(z)), repeat=len(children))):
@@ -294,7 +294,8 @@ def elementary_differentials(problem: InitialValueProblem, order: int) -> np.nda
         return total
 
     rows = np.array([differential(tree)[1:].ravel() for tree in rooted_trees(order)])
-    return rows / np.linalg.norm(rows, axis=1, keepdims=True)
+    unit: Array = rows / np.linalg.norm(rows, axis=1, keepdims=True)
+    return unit
 
 
 @pytest.mark.parametrize(("order", "trees"), [(1, 1), (2, 1), (3, 2), (4, 4), (5, 9), (6, 20)])

@@ -1,0 +1,270 @@
+"""Tables: numbers equal hand-computed ones, nothing is dropped, and no format can be attacked through a name."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+from types import ModuleType
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from odernn.reports.frame import OUTCOMES, frame
+from odernn.reports.pieces import Table, found
+from odernn.reports.text import guarded, latex, readable, shown, to_csv, to_latex, to_markdown, to_terminal
+from odernn.reports.write import main_tables
+
+TABLES: dict[str, Table] = {table.name: table for table in found()[0]}
+NAMES = sorted(TABLES)
+
+
+def cell(name: str, tableau: str = "rk4", **options: Any) -> dict[str, Any]:
+    return {"cell": name, "tableau": tableau, "backend": "native", "step": 0.5, "hidden": 32} | options
+
+
+def test_the_tables_are_found_by_file() -> None:
+    built_in = {"accuracy", "failures", "forecasting", "integrators", "memory", "orders", "stability"}
+    assert built_in <= set(NAMES)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_table_has_lines_and_says_where_it_ran(name: str, rows: list[dict[str, Any]]) -> None:
+    table = TABLES[name].build(frame(rows))
+    assert len(table) > 0
+    assert {"device", "dtype"} <= set(table.columns)
+    assert {"failed", "status"} & set(table.columns)
+    assert table.index.tolist() == list(range(len(table)))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_table_without_its_rows_is_empty(name: str, synthetic: ModuleType) -> None:
+    other = synthetic.row({"name": "of another kind"}, {"cell": "true-field"}, metrics={"distance": 1.0})
+    lines = len(TABLES[name].build(frame([other])))
+    assert lines == (1 if name == "accuracy" else 0)  # a task of unknown kind is shown with the sequences
+
+
+def test_accuracy_by_hand(synthetic: ModuleType) -> None:
+    rows = [synthetic.sequence("adding", cell("cornn"), seed, skill) for seed, skill in enumerate((0.9, 0.94))]
+    rows += [synthetic.sequence("adding", cell("leaky"), seed, skill) for seed, skill in enumerate((-0.2, 0.2))]
+    rows += [synthetic.sequence("adding", cell("gru"), 0, 0.99), synthetic.diverged("adding", cell("gru"), 1, "NaN")]
+    rows += [synthetic.sequence("adding", cell("lstm"), seed, skill) for seed, skill in enumerate((0.88, 0.94))]
+    table = TABLES["accuracy"].build(frame(rows)).set_index("cell")
+    assert table.index.tolist() == ["gru", "cornn", "lstm", "leaky"]  # by mean squared error
+    assert table.loc["cornn", "value"] == pytest.approx(0.08 / 6)
+    assert table.loc["cornn", "value ±"] == pytest.approx(0.04 / 6 / math.sqrt(2))
+    assert table.loc["leaky", "value"] == pytest.approx(1 / 6)
+    assert table["baseline"].tolist() == [1 / 6] * 4
+    assert table["seeds"].tolist() == [1, 2, 2, 2]
+    assert table["failed"].tolist() == [1, 0, 0, 0]
+    # gru lost a seed and is no candidate; lstm is 0.01/6 behind with spreads 0.028/6 and 0.042/6; leaky is no better
+    assert table["mark"].tolist() == ["better", "best", "tied", ""]
+
+
+def test_accuracy_is_better_when_higher(synthetic: ModuleType) -> None:
+    rows = [synthetic.sequence("copying", cell(name), 0, skill) for name, skill in (("leaky", 0.2), ("cornn", 0.8))]
+    table = TABLES["accuracy"].build(frame(rows))
+    assert table["cell"].tolist() == ["cornn", "leaky"]
+    assert table["value"].tolist() == pytest.approx([0.825, 0.3])
+    assert table["mark"].tolist() == ["best", "better"]
+
+
+def test_forecasting_puts_the_true_field_of_the_same_tableau_beside(synthetic: ModuleType) -> None:
+    task = {"name": "chaos", "system": "lorenz63"}
+
+    def made(solver: dict[str, Any], seed: int, valid: float) -> dict[str, Any]:
+        names = ("valid_prediction_time", "valid_prediction_time_q25", "valid_prediction_time_q75")
+        numbers = dict(zip(names, (valid, valid - 0.5, valid + 0.75), strict=True))
+        known = {"baseline_valid_prediction_time": 0.2, "nrmse": 0.1, "initial_conditions": 100}
+        result: dict[str, Any] = synthetic.row(task, solver, seed, metrics=numbers | known)
+        return result
+
+    true = {"cell": "true-field", "tableau": "rk4", "backend": "native"}
+    rows = [made(cell("cornn"), seed, valid) for seed, valid in enumerate((2.0, 5.0, 3.0))]
+    rows += [made(true | {"step": 0.02}, 0, 6.5), made(true | {"step": 0.01}, 0, 9.0)]
+    rows += [made(cell("cornn", "euler"), 0, 1.0)]
+    rows.append(synthetic.row(task, cell("leaky"), 0, status="memory", reason="more than 4 GiB"))
+    table = TABLES["forecasting"].build(frame(rows)).set_index(["cell", "tableau"])
+    line = table.loc[("cornn", "rk4")]
+    assert (line["valid time"], line["lower quartile"], line["upper quartile"]) == (3.0, 2.5, 3.75)
+    assert (line["true field"], line["baseline"], line["nrmse"], line["seeds"]) == (6.5, 0.2, 0.1, 3)
+    assert math.isnan(table.loc[("cornn", "euler"), "true field"])
+    lost = table.loc[("leaky", "rk4")]
+    assert (lost["seeds"], lost["failed"], lost["true field"]) == (0, 1, 6.5)
+
+
+def test_memory_takes_the_smallest_rung_that_most_seeds_solve(synthetic: ModuleType) -> None:
+    rows = []
+    for length, needed in ((8, 8), (16, 16), (32, 32), (64, 64)):
+        for hidden in (4, 8, 16, 32):
+            for seed in range(3):
+                solves = hidden >= needed and seed > 0  # two of three seeds
+                rows.append(
+                    synthetic.sequence("adding", cell("cornn", hidden=hidden), seed, 0.95 if solves else 0.1, length)
+                )
+    table = TABLES["memory"].build(frame(rows))
+    assert table["memory length"].tolist() == [8, 16, 32, 64]
+    assert table["state"].tolist() == ["solved", "solved", "solved", "censored"]
+    sizes = [n * n + 5 * n for n in (8, 16, 32)]
+    assert table["parameters"].tolist() == [*sizes, sizes[-1]]
+    assert table["skill"].tolist() == pytest.approx([0.95, 0.95, 0.95, 0.1])
+    # least squares on equally spaced logarithms: the slope is that between the ends
+    assert table["exponent"].iloc[0] == pytest.approx(math.log(sizes[2] / sizes[0]) / math.log(4))
+
+
+def test_memory_says_at_most_where_the_smallest_size_solves(synthetic: ModuleType) -> None:
+    rows = [synthetic.sequence("adding", cell("cornn", hidden=h), 0, 0.99, n) for h in (8, 16) for n in (8, 16)]
+    assert TABLES["memory"].build(frame(rows))["state"].tolist() == ["at most", "at most"]
+
+
+def test_stability_counts_every_outcome(synthetic: ModuleType) -> None:
+    solver = cell("leaky", "euler")
+    rows = [synthetic.sequence("adding", solver, 0, 0.9), synthetic.sequence("adding", solver, 1, 0.1)]
+    rows.append(synthetic.diverged("adding", solver, 2, "NaN loss at update 61"))
+    rows.append(synthetic.diverged("adding", solver, 3, "loss 1e+05 at update 61"))
+    for seed, status in enumerate(("failed", "timeout", "memory", "skipped"), start=4):
+        rows.append(synthetic.row({"name": "adding", "length": 20}, solver, seed, status=status, reason="why"))
+    line = TABLES["stability"].build(frame(rows)).iloc[0]
+    assert line["runs"] == 8
+    assert [line[name] for name in OUTCOMES] == [1] * 8
+    # before: 1e-3, 1e-3 and 0.5, 0.5; after: 10^(2 skill - 2) and two infinities
+    assert line["gradient ratio before"] == pytest.approx((1e-3 + 0.5) / 2)
+
+
+def test_integrators_by_hand(synthetic: ModuleType) -> None:
+    rows = [synthetic.ivp("pleiades", "rk4", backend, step=0.1) for backend in ("scipy", "native")]
+    rows.append(synthetic.ivp("pleiades", "dormand-prince54", "native", rtol=1e-4))
+    task = {"name": "ivp", "problem": "pleiades"}
+    rows.append(
+        synthetic.row(task, {"cell": "true-field", "tableau": "rk4", "backend": "native"}, status="failed", reason="?")
+    )
+    table = TABLES["integrators"].build(frame(rows))
+    assert table["tableau"].tolist() == ["dormand-prince54", "rk4", "rk4", "rk4"]
+    first = table.iloc[0]
+    assert (first["error"], first["rejected"], first["step"]) == (pytest.approx(3e-4), 5, "rtol=0.0001")
+    fixed = table[(table["step"] == 0.1) & (table["backend"] == "native")].iloc[0]
+    assert (fixed["error"], fixed["f calls"], fixed["accepted"]) == (pytest.approx(3e-4), 800, 200)
+    assert dict(zip(table["step"], table["failed"], strict=True)) == {"rtol=0.0001": 0, 0.1: 0, 9.0: 1}
+
+
+def test_orders_by_hand(synthetic: ModuleType) -> None:
+    def made(tableau: str, claimed: int, observed: float | str) -> dict[str, Any]:
+        solver = {"cell": "true-field", "tableau": tableau, "backend": "native"}
+        known = {"primary_metric": "observed_order", "claimed_order": claimed}
+        result: dict[str, Any] = synthetic.row(
+            {"name": "order"}, solver, metrics={"observed_order": observed}, properties=known
+        )
+        return result
+
+    table = TABLES["orders"].build(frame([made("rk4", 4, 3.9), made("euler", 1, 1.4), made("heun2", 2, "NaN")]))
+    assert table["tableau"].tolist() == ["euler", "heun2", "rk4"]
+    assert table["verdict"].tolist() == ["higher", "", "as claimed"]
+    assert table["failed"].tolist() == [0, 1, 0]
+    assert table["difference"].iloc[2] == pytest.approx(-0.1)
+
+
+def test_failures_lists_every_row_that_is_not_ok(rows: list[dict[str, Any]]) -> None:
+    table = TABLES["failures"].build(frame(rows))
+    expected = {row["id"]: row["reason"] for row in rows if row["status"] != "ok"}
+    assert dict(zip(table["id"], table["reason"], strict=True)) == expected
+
+
+def test_no_run_is_dropped_from_the_counts(rows: list[dict[str, Any]]) -> None:
+    data = frame(rows)
+    for name, kinds in (
+        ("accuracy", ["sequence"]),
+        ("forecasting", ["forecast"]),
+        ("stability", ["sequence", "forecast"]),
+    ):
+        table = TABLES[name].build(data)
+        counted = table["runs"].sum() if "runs" in table else table["seeds"].sum() + table["failed"].sum()
+        there = data[data["kind"].isin(kinds)]
+        assert counted == len(there if name != "stability" else there[there["learned"].astype(bool)])
+
+
+# ----------------------------------------------------------------------------------------------------------- formats
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        ("=cmd()", "'=cmd()"),
+        ("+1+cmd", "'+1+cmd"),
+        ("-cmd", "'-cmd"),
+        ("@SUM(1)", "'@SUM(1)"),
+        ("\tx", "'\tx"),
+        ("-1.5", "-1.5"),
+        ("+2e-3", "+2e-3"),
+        ("plain = text", "plain = text"),
+        (-0.5, -0.5),
+    ],
+)
+def test_a_csv_cell_is_no_formula(value: Any, expected: Any) -> None:
+    assert guarded(value) == expected
+
+
+def test_csv_keeps_full_precision_and_the_names(synthetic: ModuleType) -> None:
+    table = TABLES["accuracy"].build(frame(synthetic.hostile()))
+    lines = list(csv.DictReader(io.StringIO(to_csv(table))))
+    assert [float(line["value"]) for line in lines] == table["value"].tolist()
+    assert {line["cell"] for line in lines} == {synthetic.HOSTILE, synthetic.SPECIAL}
+    assert "'=cmd()" in {line["tableau"] for line in lines}
+    assert {line["value ±"] for line in lines} == {""}
+
+
+def test_latex_escapes_each_special_character_once() -> None:
+    assert latex("a_b&%$x#{}") == r"a\_b\&\%\$x\#\{\}"
+    assert latex("~^\\<>|") == (
+        r"\textasciitilde{}\textasciicircum{}\textbackslash{}\textless{}\textgreater{}\textbar{}"
+    )
+
+
+def test_latex_table_is_booktabs_with_as_many_cells_in_every_line(rows: list[dict[str, Any]]) -> None:
+    table = TABLES["accuracy"].build(frame(rows))
+    text = to_latex(table, "T_1", "50 % of it")
+    assert r"\caption{T\_1. 50 \% of it}" in text
+    assert all(rule in text for rule in (r"\toprule", r"\midrule", r"\bottomrule"))
+    body = [line for line in text.splitlines() if line.endswith(r"\\")]
+    assert len(body) == len(table) + 1
+    columns = text.split(r"\begin{tabular}{")[1].split("}")[0]
+    assert {line.count(" & ") for line in body} == {len(columns) - 1}
+
+
+def test_markdown_cells_cannot_break_the_table(rows: list[dict[str, Any]]) -> None:
+    table = TABLES["failures"].build(frame(rows))
+    lines = [line for line in to_markdown(table, "T", "C").splitlines() if line.startswith("|")]
+    assert len(lines) == len(table) + 2
+    bare = {line.replace("\\\\", "").replace("\\|", "").count("|") for line in lines}
+    assert bare == {len(table.columns) + 1}
+    assert not any("<script" in line.replace("\\<", "") for line in lines)
+
+
+def test_numbers_are_shown_with_four_digits_and_their_spread() -> None:
+    table = pd.DataFrame({"x": [1 / 3, math.nan, 12345.678], "x ±": [0.01234, math.nan, math.nan], "n": [1, 2, 3]})
+    heads, right, lines = readable(table)
+    assert (heads, right) == (["x", "n"], [True, True])
+    assert lines == [["0.3333 ± 0.012", "1"], ["—", "2"], ["1.235e4", "3"]]
+    assert [shown(v) for v in (True, None, 0.5, 1e-7, math.inf, "a\nb\x1b[31m")] == [
+        *("yes", "—", "0.5", "1e-7", "inf"),
+        "a b [31m",
+    ]
+
+
+def test_the_terminal_tables_are_narrow_and_complete(rows: list[dict[str, Any]]) -> None:
+    text = main_tables(rows)
+    assert max(len(line) for line in text.splitlines()) <= 110
+    assert all(line.isprintable() for line in text.splitlines())
+    assert f"{len(rows)} runs: " in text
+    for title in ("Sequence tasks", "Chaotic forecasts", "Initial value problems", "Order of convergence"):
+        assert title in text
+    assert main_tables([]) == ""
+
+
+def test_the_terminal_counts_the_lines_it_leaves_out() -> None:
+    table = pd.DataFrame({"task": list("aab"), "word": ["x" * 200, "y", "z"]})
+    text = to_terminal(table, ("word",), ("task",), width=40, lines=2).splitlines()
+    assert text[2] == "a"
+    assert text[3].endswith("…")
+    assert len(text[3]) == 40
+    assert text[-1] == "... and 1 more"

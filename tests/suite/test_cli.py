@@ -1,0 +1,268 @@
+"""The command line as a user meets it: what is written, what is said, what the exit status is."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import re
+import signal
+import subprocess
+import sys
+import time
+from fractions import Fraction
+from pathlib import Path
+
+import pytest
+from odernn.suite.browse import butcher
+from odernn.suite.cli import main
+from odernn.suite.progress import Pace, duration
+from odernn.suite.row import FILE, read
+
+Out = pytest.CaptureFixture[str]
+
+
+@pytest.fixture
+def experiment(toy: Path, tmp_path: Path) -> Path:
+    """A file with two good points and a failing one."""
+    path = tmp_path / "toys.toml"
+    path.write_text(
+        f'name = "toys"\nsummary = "Toys."\nseeds = 1\n[[grid]]\ntask.name = "{toy}"\n'
+        'task.what = ["ok", "raise", "diverge"]\nsolver.cell = "true-field"\nsolver.tableau = "euler"\n'
+        'solver.backend = "native"\nsolver.steps = 1\n'
+    )
+    return path
+
+
+def run(*arguments: str | Path) -> int:
+    return main(["run", *map(str, arguments)])
+
+
+def statuses(out: Path) -> list[str]:
+    return [row["status"] for row in read(out / FILE).rows]
+
+
+def test_a_run_writes_rows_and_a_report_and_goes_on_where_it_stopped(
+    experiment: Path, tmp_path: Path, capsys: Out
+) -> None:
+    out = tmp_path / "out"
+    assert run(experiment, "--out", out, "--set", "what=ok,diverge", "--jobs", "1") == 0
+    assert statuses(out) == ["ok", "diverged"]
+    assert (out / "report" / "index.html").is_file()
+    said = capsys.readouterr()
+    assert f"Report: {out / 'report' / 'index.html'}" in said.out
+    assert said.err.startswith("odernn: toys, 2 points: Toys.")
+    assert re.search(r"\[1/2\] ok  .*what=ok .* \(0:\d\d elapsed", said.err)
+    assert re.search(r"\[2/2\] diverged  .*NaN loss at update 3", said.err)
+
+    assert run(experiment, "--out", out, "--jobs", "1") == 1
+    assert statuses(out) == ["ok", "diverged", "failed"]
+    assert "1 points on 1 processes, 2 of 3 are there already" in capsys.readouterr().err
+
+    before = (out / FILE).read_bytes()
+    assert run(experiment, "--out", out) == 1
+    assert run(experiment, "--out", out, "--set", "what=ok,diverge") == 3
+    assert (out / FILE).read_bytes() == before
+    assert "nothing to run, all 2 points are in" in capsys.readouterr().err
+
+    assert run(experiment, "--out", out, "--retry-failed") == 1
+    assert statuses(out) == ["ok", "diverged", "failed", "failed"]
+    assert read(out / FILE).rows[0]["experiment"] == "toys"
+
+
+def test_a_retried_failure_that_works_counts_as_done(toy: Path, experiment: Path, tmp_path: Path) -> None:
+    out, mended = tmp_path / "out", tmp_path / "mended.py"
+    mended.write_text(toy.read_text())
+    text = experiment.read_text().replace(str(toy), str(mended))
+    experiment.write_text(text.replace('["ok", "raise", "diverge"]', '"raise"'))
+    assert run(experiment, "--out", out) == 1
+    mended.write_text(toy.read_text().replace('raise RuntimeError("boom")', "pass"))
+    assert run(experiment, "--out", out, "--retry-failed") == 0
+    assert statuses(out) == ["failed", "ok"]
+    assert run(experiment, "--out", out, "--retry-failed") == 3
+
+
+def test_results_go_to_their_own_folder(experiment: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert run(experiment, "--set", "what=ok", "--seeds", "2") == 0
+    assert [row["seed"] for row in read(tmp_path / "results" / "toys" / FILE).rows] in ([0, 1], [1, 0])
+
+
+def test_a_dry_run_counts_and_writes_nothing(experiment: Path, tmp_path: Path, capsys: Out) -> None:
+    assert run(experiment, "--out", tmp_path / "out", "--dry-run", "--seeds", "5") == 0
+    assert "toys: 15 points, 0 done, 15 to run" in capsys.readouterr().out
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--set", "what"], "--set 'what': expected AXIS=VALUE"),
+        (["--set", "wat=ok"], "unknown axis 'wat' of experiment 'toys'"),
+        (["--set", "what=1"], "parameter 'what' of task"),
+        (["--set", "tableau=eulr"], "unknown tableau 'eulr': did you mean 'euler'?"),
+        (["--set", "cell=leeky"], "leeky"),
+        (["--seeds", "0"], "the number of seeds is 0: expected at least 1."),
+        (["--jobs", "0"], "--jobs is 0: expected a number above 0."),
+        (["--timeout", "-1"], "--timeout is -1.0: expected a number above 0."),
+        (["--device", "cud"], "unknown device 'cud': did you mean 'cuda'?"),
+        (["--device", "mps"], "device 'mps' is not available on this machine"),
+    ],
+)
+def test_what_is_wrong_is_said_before_anything_is_written(
+    experiment: Path, tmp_path: Path, capsys: Out, arguments: list[str], said: str
+) -> None:
+    if sys.platform == "darwin" and "mps" in arguments:
+        pytest.skip("this machine has that device")
+    assert run(experiment, "--out", tmp_path / "out", *arguments) == 2
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert said in last
+    assert not (tmp_path / "out").exists()
+
+
+def test_other_peoples_folders_are_left_alone(experiment: Path, tmp_path: Path, capsys: Out) -> None:
+    assert run(experiment, "--out", tmp_path) == 2
+    assert "is not a folder of results: it is not empty" in capsys.readouterr().err
+    assert main(["report", str(tmp_path)]) == 2
+    (tmp_path / FILE).write_text('{"schema": 99}\n')
+    assert run(experiment, "--out", tmp_path) == 2
+    assert main(["report", str(tmp_path)]) == 2
+    assert (tmp_path / FILE).read_text() == '{"schema": 99}\n'
+    assert "schema 99, expected 1" in capsys.readouterr().err
+
+
+def test_unknown_experiments_and_malformed_files(tmp_path: Path, capsys: Out) -> None:
+    assert run("quik-quak-quok") == 2
+    (tmp_path / "bad.toml").write_text("name = \n")
+    assert run(tmp_path / "bad.toml") == 2
+    error = capsys.readouterr().err
+    assert "unknown experiment 'quik-quak-quok'" in error
+    assert "bad.toml, line 1: Invalid value." in error
+    assert "Traceback" not in error
+
+
+def test_a_report_from_rows_alone_sets_a_torn_line_aside(experiment: Path, tmp_path: Path, capsys: Out) -> None:
+    out = tmp_path / "out"
+    assert run(experiment, "--out", out, "--set", "what=ok") == 0
+    with (out / FILE).open("a") as file:
+        file.write('{"schema":1,"id":"torn')
+    assert main(["report", str(out), "--out", str(tmp_path / "page")]) == 0
+    said = capsys.readouterr()
+    assert said.out.splitlines()[-1] == str(tmp_path / "page" / "index.html")
+    assert "line 2: torn after 22 bytes, set aside." in said.err
+    assert run(experiment, "--out", out, "--set", "what=ok,diverge") == 0
+    assert statuses(out) == ["ok", "diverged"]
+
+
+@pytest.mark.parametrize("arguments", [[], ["rum"], ["run"], ["report"], ["report", ".", "--published"], ["check"]])
+def test_a_wrong_command_exits_2(arguments: list[str], capsys: Out) -> None:
+    assert main(arguments) == 2
+    assert capsys.readouterr().err
+
+
+def test_list_as_text_and_json(capsys: Out) -> None:
+    assert main(["list", "tasks"]) == 0
+    text = capsys.readouterr().out
+    assert re.search(r"^  adding +The adding problem", text, re.MULTILINE)
+    assert main(["list", "cell", "--json"]) == 0
+    entries = json.loads(capsys.readouterr().out)
+    assert {"kind": "cell", "name": "gru", "distribution": "odernn"}.items() <= {
+        **next(entry for entry in entries if entry["name"] == "gru")
+    }.items()
+    assert main(["list", "tsaks"]) == 2
+
+
+def test_show_a_tableau_with_its_array(capsys: Out) -> None:
+    assert main(["show", "rk4", "--json"]) == 0
+    facts = json.loads(capsys.readouterr().out)
+    assert [Fraction(value) for value in facts["b"]] == [Fraction(1, n) for n in (6, 3, 3, 6)]
+    assert (facts["order"], facts["stages"], facts["kind"]) == (4, 4, "tableau")
+    assert main(["show", "rk4"]) == 0
+    assert "    | 1/6  1/3  1/3  1/6" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name", ["adding", "leaky", "lstm", "native", "accuracy", "table-accuracy"])
+def test_show_everything_else(name: str, capsys: Out) -> None:
+    assert main(["show", name]) == 0
+    assert capsys.readouterr().out.startswith(f"{name} (")
+    assert main(["show", name, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["name"] == name
+
+
+def test_butcher_arrays_line_up() -> None:
+    heun = butcher(["0", "1"], [["0", "0"], ["1", "0"]], ["1/2", "1/2"], ["1", "0"])
+    assert heun == "0 |\n1 |   1\n--+---------\n  | 1/2  1/2\n  |   1    0"
+    implicit = butcher(["1"], [["1"]], ["1"])
+    assert implicit == "1 | 1\n--+--\n  | 1"
+
+
+def test_a_reader_that_goes_away_is_no_traceback() -> None:
+    command = f"{sys.executable} -m odernn.suite list --json | head -c 10; echo; echo ${{PIPESTATUS[0]}}"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=True)
+    assert done.stderr == ""
+    assert done.stdout.splitlines()[-1] in ("0", "141")
+
+
+def slow(experiment: Path, toy: Path) -> None:
+    experiment.write_text(experiment.read_text().replace('["ok", "raise", "diverge"]', '["ok", "sleep"]'))
+
+
+def wait_for(path: Path, lines: int) -> None:
+    for _ in range(600):
+        if path.exists() and path.read_bytes().count(b"\n") >= lines:
+            return
+        time.sleep(0.1)
+    pytest.fail(f"{path} did not get {lines} lines in a minute")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_run_keeps_its_rows(experiment: Path, toy: Path, tmp_path: Path, number: int) -> None:
+    slow(experiment, toy)
+    out = tmp_path / "out"
+    command = [sys.executable, "-m", "odernn.suite", "run", str(experiment), "--out", str(out), "--jobs", "2"]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    wait_for(out / FILE, 1)
+    os.killpg(process.pid, number) if number == signal.SIGINT else process.send_signal(number)
+    error = process.communicate(timeout=60)[1]
+    assert process.returncode == 130
+    assert "interrupted after 1 of 2 points; the same command goes on from here." in error
+    assert "Traceback" not in error
+    assert statuses(out) == ["ok"]
+
+
+def test_a_terminal_gets_one_live_line(experiment: Path, tmp_path: Path) -> None:
+    ours, theirs = pty.openpty()
+    command = [sys.executable, "-m", "odernn.suite", "run", str(experiment), "--out", str(tmp_path / "out")]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=theirs, start_new_session=True)
+    os.close(theirs)
+    seen = b""
+    while True:
+        try:
+            part = os.read(ours, 4096)
+        except OSError:  # Linux says so when the other end is closed
+            break
+        if not part:
+            break
+        seen += part
+    os.close(ours)
+    assert process.wait(60) == 1
+    text = seen.decode()
+    assert re.search(r"\r\x1b\[K\[\d/3\] \(.*elapsed.*last: ", text)
+    assert re.search(r"\r\x1b\[K\[\d/3\] failed  .*RuntimeError: boom\r\n", text)
+    assert text.rstrip().endswith("--retry-failed runs the failed ones again.")
+
+
+def test_pace_scales_with_the_work() -> None:
+    def row(updates: int, length: int, cell: str = "leaky", seconds: float = 0.0) -> dict[str, object]:
+        task, solver = {"name": "adding", "length": length}, {"cell": cell, "tableau": "rk4", "backend": "native"}
+        point = {"task": task, "solver": solver, "budget": {"updates": updates}, "device": "cpu"}
+        return {**point, "status": "ok", "cost": {"seconds": seconds}}
+
+    pace = Pace([row(100, 10, seconds=2.0)])
+    assert pace.seconds(row(100, 10)) == pytest.approx(2.0)
+    assert pace.seconds(row(300, 20)) == pytest.approx(12.0)
+    assert pace.seconds(row(100, 10, cell="cornn")) == pytest.approx(2.0)
+    assert pace.seconds(row(1, 1, cell="true-field")) is None
+    assert pace.total([row(100, 10)] * 4, jobs=2) == pytest.approx(4.0)
+    assert pace.total([row(1, 1, cell="true-field")]) is None
+    assert [duration(s) for s in (7.4, 750, 11100)] == ["0:07", "12:30", "3:05:00"]
