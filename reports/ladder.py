@@ -17,7 +17,7 @@ def parameter_ladder(frame: pd.DataFrame) -> pd.DataFrame:
     censored where none does, so that it is a bound from below.
 
     A rung (the settings of one parameter count) solves when more than half of all its seeds do, failed ones included.
-    Only families that were tried on two lengths or more are on the ladder.
+    Only families that were tried on two lengths or more, on one of them in two sizes or more, are on the ladder.
     """
     rows = frame[(frame["kind"] == "sequence") & frame["properties.memory_length"].notna()].copy()
     if rows.empty:
@@ -34,7 +34,8 @@ def parameter_ladder(frame: pd.DataFrame) -> pd.DataFrame:
         rows[column] = described[column]
     lines = []
     lengths = rows.groupby(list(FAMILY))["properties.memory_length"].transform("nunique")
-    rows = rows[lengths > 1]
+    sizes = rows.groupby([*FAMILY, "properties.memory_length"])["cost.parameters"].transform("nunique")
+    rows = rows[(lengths > 1) & (sizes.groupby([rows[key] for key in FAMILY]).transform("max") > 1)]
     for key, family in rows.groupby([*FAMILY, "properties.memory_length"], sort=False):
         rungs = [rung for _, rung in family.groupby("cost.parameters", dropna=False, sort=True)]
         passed = [rung for rung in rungs if rung["solves"].mean() > 0.5]

@@ -172,6 +172,8 @@ _SETTINGS: Mapping[str, Any] = MappingProxyType(
         "svg.fonttype": "path",
         "pdf.fonttype": 42,
         "savefig.dpi": 150,
+        "figure.dpi": 150,
+        "text.hinting": "none",
         "axes.formatter.useoffset": False,
         "figure.constrained_layout.h_pad": 0.06,
         "figure.constrained_layout.w_pad": 0.06,
@@ -191,14 +193,13 @@ def settings() -> Iterator[None]:
         yield
 
 
-def grid(count: int, columns: int = 3, height: float = 2.3, extra: float = 0.6) -> tuple[Canvas, list[Axes]]:
-    """A figure of `count` panels in at most that many columns, each `height` inches, `extra` inches for the legend."""
+def grid(count: int, columns: int = 3, height: float = 2.3) -> tuple[Canvas, list[Axes]]:
+    """A figure of `count` panels in at most that many columns, each `height` inches; `legend` adds its own height."""
     from matplotlib.figure import Figure as Canvas
 
     columns = max(1, min(columns, count))
     lines = -(-count // columns)
-    width = WIDTH if columns > 1 else 0.72 * WIDTH
-    canvas = Canvas(figsize=(width, height * lines + extra), layout="constrained")
+    canvas = Canvas(figsize=(WIDTH, height * lines), layout="constrained")
     axes = canvas.subplots(lines, columns, squeeze=False)
     flat = [ax for line in axes for ax in line]
     for ax in flat[count:]:
@@ -224,14 +225,15 @@ def head(ax: Axes, text: str, small: str = "", panels: int = 3) -> None:
 
 def log_ticks(ax: Axes, which: str = "both") -> None:
     """Logarithmic axes whose labels do not collide: powers of ten, or 1, 2, 5 where there are few."""
-    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+    from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
     for name, axis, limits in (("x", ax.xaxis, ax.get_xlim()), ("y", ax.yaxis, ax.get_ylim())):
         if which not in (name, "both"):
             continue
         axis.set_minor_formatter(NullFormatter())
         if limits[1] < 30 * limits[0]:
-            axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+            few = limits[1] < 3 * limits[0]
+            axis.set_major_locator(MaxNLocator(3) if few else LogLocator(subs=(1, 2, 5)))
             axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
         else:
             axis.set_major_locator(LogLocator(numticks=6))
@@ -246,12 +248,14 @@ def handle(text: str, **look: Any) -> Line2D:
 
 
 def legend(canvas: Canvas, handles: Sequence[Any]) -> None:
-    """One legend below all panels, in as many columns as its longest entry leaves room for."""
+    """One legend below all panels, in as many columns as its longest entry leaves room for; the figure grows by it."""
     if not handles:
         return
     longest = max(len(str(h.get_label())) for h in handles)
-    columns = int(canvas.get_figwidth() * 14 / (longest + 8))
+    columns = int((canvas.get_figwidth() - 0.1) / (0.55 + 0.065 * longest))
     columns = max(1, min(6, columns, len(handles)))
+    lines = -(-len(handles) // columns)
+    canvas.set_figheight(canvas.get_figheight() + 0.165 * lines + 0.15)
     canvas.legend(handles=list(handles), loc="outside lower left", ncols=columns, handlelength=2.6)
 
 

@@ -163,8 +163,12 @@ def to_terminal(
     titles = [" · ".join(shown(v) for v in values) for values in part[above].itertuples(index=False, name=None)]
     margin = "  " if above else ""
     sizes = [max(len(h), *(len(line[i]) for line in cells)) for i, h in enumerate(heads)]
-    while sum(sizes) + 2 * (len(sizes) - 1) + len(margin) > width and max(sizes) > 6:
-        sizes[sizes.index(max(sizes))] -= 1
+    for spare in ([not r for r in right], [True] * len(right)):  # words give way before numbers do
+        while sum(sizes) + 2 * (len(sizes) - 1) + len(margin) > width:
+            widest = max((size for size, may in zip(sizes, spare, strict=True) if may), default=0)
+            if widest <= 6:
+                break
+            sizes[next(i for i, may in enumerate(spare) if may and sizes[i] == widest)] -= 1
 
     def aligned(line: Sequence[str]) -> str:
         cut = [_cut(cell, size) for cell, size in zip(line, sizes, strict=True)]

@@ -29,8 +29,8 @@ class ODERNN(torch.nn.Module):
     a `Tableau`. step: h, the time that passes between two inputs; None takes the cell's published one, or 1 where its
     paper tunes it. The input is held constant over it. substeps: equal Runge-Kutta steps within h. ode_order: of a cell
     that leaves it open ("companion", a torch module). output_size: with it, a linear readout of the first block.
-    constants: the field's numbers by name ({"gamma": 0.1}). backend: a name or a `Backend`. init, gain: see
-    `solvers.field.Init`; None takes the cell's own.
+    constants: the field's numbers by name ({"gamma": 0.1}). backend: a name or a `Backend`. init, gain, input_gain:
+    see `solvers.field.Init`; None takes the cell's own.
 
     forward(x, state=None) -> output, state. x (time, batch, input), (batch, time, input) with batch_first, or (time,
     input) unbatched; output likewise with hidden or output_size channels, read after each step; state (batch, blocks,
@@ -57,6 +57,7 @@ class ODERNN(torch.nn.Module):
         substeps: int = 1,
         init: Scheme | None = None,
         gain: float | None = None,
+        input_gain: float | None = None,
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
     ) -> None:
@@ -72,15 +73,20 @@ class ODERNN(torch.nn.Module):
         if isinstance(equation, EquationField):
             if ode_order is not None:
                 order_of(equation.name, ode_order, fixed=equation.ode_order)
-            start = Init(init or equation.init.scheme, equation.init.gain if gain is None else gain)
+            own = equation.init
+            start = Init(
+                init or own.scheme,
+                own.gain if gain is None else gain,
+                own.input_gain if input_gain is None else input_gain,
+            )
             self.field: TorchField = CellField(
                 equation, input_size, hidden_size, constants, start, device=device, dtype=dtype
             )
             self.step = _step(step, equation.published_step)
         else:
-            if constants or init is not None or gain is not None:
+            if constants or (init, gain, input_gain) != (None, None, None):
                 raise UsageError(
-                    "constants, init and gain are for cells that are equations: a torch module has its own."
+                    "constants, init and gains are for cells that are equations: a torch module has its own."
                 )
             self.field = _module_field(equation, input_size, hidden_size, ode_order).to(device=device, dtype=dtype)
             self.step = _step(step, None)

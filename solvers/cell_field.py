@@ -114,7 +114,7 @@ class CellField(TorchField):
             self.matrices[matrix.name] = parameter(self._stored(matrix.name, drawn))
         none = torch.empty(0, p + 1, dtype=torch.float64)
         both = torch.cat([none, *(_input(init, n, p, len(m.reads)) for m in driven)])
-        self.V = parameter(both[:, :p].contiguous())
+        self.V = parameter(init.input_gain * both[:, :p])
         self.b = parameter(both[:, p].contiguous())
         self._compile()
 

@@ -30,7 +30,8 @@ Kind = Literal["dense", "antisymmetric", "symmetric", "diagonal"]
 
 @dataclass(frozen=True)
 class Init:
-    """How a field's parameters start; n = hidden size, p = input size. gain multiplies the recurrent matrices only.
+    """How a field's parameters start; n = hidden size, p = input size. gain multiplies the recurrent matrices only,
+    input_gain the input matrices V only: an input held for a small step h moves the state by h V u.
 
     uniform: all U(+-1/sqrt n) (torch.nn.RNN). linear: all U(+-1/sqrt fan_in), fan_in = p + n for each block read
     (one torch.nn.Linear on the concatenated input and blocks). normal: W ~ N(0, 1/n), V ~ N(0, 1/p), b = 0.
@@ -39,12 +40,14 @@ class Init:
 
     scheme: Scheme = "uniform"
     gain: float = 1.0
+    input_gain: float = 1.0
 
     def __post_init__(self) -> None:
         if self.scheme not in get_args(Scheme):
             raise unknown("initialisation", self.scheme, get_args(Scheme))
-        if not math.isfinite(self.gain):
-            raise UsageError(f"the recurrent gain is {self.gain}: expected a finite number.")
+        for what, value in (("recurrent gain", self.gain), ("input gain", self.input_gain)):
+            if not math.isfinite(value):
+                raise UsageError(f"the {what} is {value}: expected a finite number.")
 
 
 @dataclass(frozen=True)

@@ -7,16 +7,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from functools import lru_cache
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast, get_args
 
 import numpy as np
 
 from ..suite.catalogue import load
 from ..suite.contracts import Array, Budget, Learned, LearningTask, Outcome, Solver, Task, Trajectory, finite
 from ..suite.equation import Equation
-from ..suite.errors import UsageError, nearest
+from ..suite.errors import UsageError, nearest, unknown
 from ..suite.seeds import stream
 from .backends import find_backend
+from .field import Scheme
 from .fields import field_of
 from .stability import imaginary_stability_interval, real_stability_interval, stability_polynomial
 from .tableaux import ALIASES, TABLEAUX
@@ -37,9 +38,10 @@ class Spec:
     """The solver entries of a point, checked.
 
     cell: a name of the catalogue. tableau, backend: by name; absent for the library baselines. Learned cells: step h
-    (of the cell's own time), substeps per input, hidden units, ode_order, the field's constants (`gamma`, ...), gain
-    (scale of the initial recurrent weights). True field: `steps` per reported interval, or `step` (time units, at most
-    this long), or `rtol` with `atol` (adaptive). forget_bias: of the lstm, a number or "chrono".
+    (of the cell's own time), substeps per input, hidden units, ode_order, the field's constants (`gamma`, ...), init,
+    gain and input_gain (how its weights start, see `solvers.field.Init`). True field: `steps` per reported interval, or
+    `step` (time units, at most this long), or `rtol` with `atol` (adaptive). forget_bias: of the lstm, a number or
+    "chrono".
     """
 
     cell: str
@@ -53,7 +55,9 @@ class Spec:
     atol: float | None = None
     hidden: int = 32
     ode_order: int | None = None
+    init: str | None = None
     gain: float | None = None
+    input_gain: float | None = None
     forget_bias: float | str = 1.0
     constants: Mapping[str, float] = field(default_factory=dict)
 
@@ -87,7 +91,7 @@ def _constants(cell: str) -> dict[str, float]:
 
 
 def _check_numbers(spec: Spec) -> None:
-    for name in ("step", "rtol", "atol", "gain"):
+    for name in ("step", "rtol", "atol", "gain", "input_gain"):
         value = getattr(spec, name)
         if value is None:
             continue
@@ -128,8 +132,11 @@ def _check_integrator(spec: Spec, entries: Mapping[str, Any]) -> None:
                 )
         if spec.step is None:
             raise UsageError(f"cell {spec.cell!r} needs a 'step'.")
+        if spec.init is not None and spec.init not in get_args(Scheme):
+            raise unknown("initialisation", str(spec.init), get_args(Scheme))
+        field_of(spec.cell, spec.ode_order)
         return
-    for key in ("hidden", "ode_order", "gain", "substeps"):
+    for key in ("hidden", "ode_order", "init", "gain", "input_gain", "substeps"):
         if key in entries:
             raise UsageError(f"cell 'true-field' learns nothing and has no {key!r}.")
     if sum(value is not None for value in (spec.step, spec.steps, spec.rtol)) > 1:
@@ -314,7 +321,9 @@ class Recurrence:
             constants=dict(spec.constants),
             backend=find_backend(spec.backend or ""),
             substeps=spec.substeps,
+            init=cast("Scheme | None", spec.init),
             gain=spec.gain,
+            input_gain=spec.input_gain,
         )
 
     def _spectrum(self, model: Any, x: Any) -> list[list[float]]:

@@ -40,7 +40,7 @@ def environment(facts: Mapping[str, Any] | None = None) -> dict[str, Any]:
         import torch
 
         threads = torch.get_num_threads()
-        if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]  # is_available would start the driver
+        if torch.cuda.is_initialized():  # is_available would start the driver
             gpu = torch.cuda.get_device_name()
     return {**(facts or host()), "gpu": gpu, "threads": threads}
 

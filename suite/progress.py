@@ -16,6 +16,7 @@ class Pace:
 
     def __init__(self, rows: Iterable[Mapping[str, Any]] = ()) -> None:
         self._sums: dict[tuple[Any, ...], tuple[float, float]] = {}
+        self._count, self._seconds = 0, 0.0
         for row in rows:
             self.observe(row)
 
@@ -42,6 +43,8 @@ class Pace:
         """Learn from a row that ran to an end of its own."""
         seconds = row["cost"].get("seconds")
         if row["status"] in ("ok", "diverged") and isinstance(seconds, int | float):
+            self._count += 1
+            self._seconds += seconds
             for key in self._keys(row):
                 total, work = self._sums.get(key, (0.0, 0.0))
                 self._sums[key] = (total + seconds, work + self.work(row))
@@ -55,12 +58,12 @@ class Pace:
         return None
 
     def total(self, points: Iterable[Mapping[str, Any]], jobs: int = 1) -> float | None:
-        """Expected seconds of many points on `jobs` processes; None where one of them is like nothing seen."""
-        each = [self.seconds(point) for point in points]
-        known = [seconds for seconds in each if seconds is not None]
-        if len(known) < len(each):
+        """Expected seconds of many points on `jobs` processes, the mean of all seen for one like none; None at first."""
+        if not self._count:
             return None
-        return max(sum(known) / jobs, max(known, default=0.0))
+        mean = self._seconds / self._count
+        each = [mean if (seconds := self.seconds(point)) is None else seconds for point in points]
+        return max(sum(each) / jobs, max(each, default=0.0))
 
 
 def duration(seconds: float) -> str:

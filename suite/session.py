@@ -179,7 +179,7 @@ def published() -> Path:
 def _announce(plan: _Plan, pace: Pace, jobs: int) -> None:
     done = len(plan.points) - len(plan.missing)
     seconds = pace.total(plan.missing, jobs)
-    time = "no row like these to tell how long" if seconds is None else f"about {duration(seconds)} on {jobs} processes"
+    time = "no rows yet to tell how long" if seconds is None else f"about {duration(seconds)} on {jobs} processes"
     if not plan.missing:
         time = "nothing to run"
     print(f"{plan.experiment.name}: {len(plan.points)} points, {done} done, {len(plan.missing)} to run; {time}.")

@@ -17,17 +17,21 @@ PANELS = 24
 
 
 def paint(frame: pd.DataFrame) -> Canvas | None:
-    """One panel per task, cell, device and dtype in which some tableau ran with two steps or some run has no result."""
-    rows = frame[frame["learned"].astype(bool) & frame["solver.step"].notna()] if "solver.step" in frame else frame[:0]
+    """One panel per task, cell, device and dtype of the tableaux that ran with two steps or more."""
+    if "solver.step" not in frame:
+        return None
+    rows = frame[frame["learned"].astype(bool) & frame["solver.step"].notna()]
     keys = ["task_label", "solver.cell", "device", "dtype"]
-    parts = [(key, part) for key, part in panels(rows, keys) if part["solver.step"].nunique() > 1]
+    steps = rows.groupby([*keys, "solver.tableau"])["solver.step"].transform("nunique")
+    rows = rows[steps > 1]
+    parts = panels(rows, keys)
     if not parts:
         return None
     from matplotlib.patches import Patch
     from matplotlib.ticker import MaxNLocator
 
     many = rows[["device", "dtype"]].drop_duplicates().shape[0] > 1
-    canvas, axes = style.grid(min(len(parts), PANELS), columns=3, height=2.1, extra=0.6)
+    canvas, axes = style.grid(min(len(parts), PANELS), columns=3, height=2.1)
     for ax, ((task, cell, device, dtype), part) in zip(axes, parts, strict=False):
         bars = list(part.groupby(["solver.tableau", "solver.step"], sort=True))
         place, ticks = 0.0, []

@@ -20,7 +20,7 @@ def paint(frame: pd.DataFrame) -> Canvas | None:
     if rows.empty:
         return None
     panels = list(rows.groupby(["solver.backend", "device", "dtype"], sort=False))
-    canvas, axes = style.grid(len(panels), columns=2, height=3.6, extra=1.0)
+    canvas, axes = style.grid(len(panels), columns=2, height=3.6)
     for ax, ((backend, device, dtype), part) in zip(axes, panels, strict=True):
         for _, line in part.drop_duplicates("setting").iterrows():
             name = line["solver.tableau"]
@@ -29,7 +29,7 @@ def paint(frame: pd.DataFrame) -> Canvas | None:
             ax.loglog(h, error, marker=style.marker(name), **look)
         _guides(ax, part)
         ax.set(xlabel="step h", ylabel="error")
-        style.head(ax, f"{backend} · {device} · {dtype}", panels=2)
+        style.head(ax, f"{backend} · {device} · {dtype}", panels=min(len(panels), 2))
         style.log_ticks(ax)
     handles = []
     for name in style.by_name(rows["solver.tableau"]):
@@ -49,22 +49,21 @@ def _points(curve: dict[str, Any]) -> tuple[np.ndarray[Any, Any], np.ndarray[Any
 
 
 def _guides(ax: Any, part: pd.DataFrame) -> None:
-    """A dotted line of each claimed slope through the largest step's error, from the steps that were taken."""
+    """A dotted line of each claimed slope below the best method of that order, along its finer half of steps."""
     claimed = part["properties.claimed_order"].fillna(part["properties.order"])
-    bottom = min((min(_points(c)[1], default=1.0) for c in part["curves.convergence"]), default=1.0)
     for order in sorted({int(p) for p in claimed.dropna()}):
-        h, error = _points(part.loc[claimed == order, "curves.convergence"].iloc[0])
-        if len(h) < 2:
+        curves = [_points(c) for c in part.loc[claimed == order, "curves.convergence"]]
+        curves = [(h[np.argsort(h)], error[np.argsort(h)]) for h, error in curves if len(h) > 2]
+        if not curves:
             continue
-        top = int(np.argmax(h))
-        ends = np.array([h.min(), h.max()])
-        guide = 0.35 * error[top] * (ends / h[top]) ** order
-        if guide[0] < 0.2 * bottom:  # stop where the data stop, lest the guide stretch the axis
-            ends[0] = h[top] * (0.2 * bottom / (0.35 * error[top])) ** (1 / order)
-            guide[0] = 0.2 * bottom
+        h, error = min(curves, key=lambda curve: float(curve[1][len(curve[1]) // 2]))
+        middle = len(h) // 2
+        ends = h[[0, middle]]
+        guide = 0.4 * error[middle] * (ends / h[middle]) ** order
         ax.plot(ends, guide, color=style.GREY, linestyle=":", linewidth=0.9)
-        middle = np.sqrt(ends.prod()), np.sqrt(guide.prod())
-        ax.annotate(str(order), middle, color=style.GREY, fontsize=7, xytext=(3, -7), textcoords="offset points")
+        place = (float(ends[0]), float(guide[0]))
+        look = {"color": style.GREY, "fontsize": 7, "xytext": (-3, -2), "textcoords": "offset points"}
+        ax.annotate(str(order), place, ha="right", va="center", **look)
 
 
 FIGURE = Figure(

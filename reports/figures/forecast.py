@@ -28,7 +28,7 @@ def paint(frame: pd.DataFrame) -> Canvas | None:
     chosen = [_chosen(part) for _, part in systems]
     depth = max(len(c) for c in chosen)
     width = style.WIDTH if len(systems) > 1 else 0.85 * style.WIDTH
-    canvas = Canvas(figsize=(width, 1.15 * depth + 1.9), layout="constrained")
+    canvas = Canvas(figsize=(width, 1.15 * depth + 1.5), layout="constrained")
     axes = canvas.subplots(depth + 1, len(systems), squeeze=False, sharex="col", height_ratios=[1.0] * depth + [1.4])
     for column, ((task, _), lines) in enumerate(zip(systems, chosen, strict=True)):
         errors = axes[depth][column]
@@ -48,7 +48,8 @@ def paint(frame: pd.DataFrame) -> Canvas | None:
                 )
         for line in lines:
             curve, cell = line["curves.forecast"], line["solver.cell"]
-            error = np.maximum(np.asarray(curve["error"], float), 1e-16)
+            error = np.asarray(curve["error"], float)
+            error = np.where(error > 0, error, np.nan)  # both start at one point; no logarithm of that
             errors.semilogy(curve["time"], error, color=style.colour(cell), linewidth=1)
         errors.axhline(THRESHOLD, color=style.GREY, linestyle=(0, (2, 2)), linewidth=1)
         errors.set(xlabel="Lyapunov times", ylabel="error" if column == 0 else "")
@@ -62,20 +63,23 @@ def paint(frame: pd.DataFrame) -> Canvas | None:
 
 
 def _chosen(part: pd.DataFrame) -> list[pd.Series[Any]]:
-    """For every cell its best setting's middle seed, the best cells first, the true field last."""
-    found = []
-    for cell, group in part.groupby("solver.cell", sort=False):
-        middle = group.groupby("setting")["metrics.valid_prediction_time"].median()
-        best = group[group["setting"] == (middle.idxmax() if middle.notna().any() else group["setting"].iloc[0])]
-        best = best.sort_values("metrics.valid_prediction_time", kind="stable")
-        line = best.iloc[(len(best) - 1) // 2]
-        found.append(
-            (cell == "true-field", -float(np.nan_to_num(line["metrics.valid_prediction_time"])), str(cell), line)
-        )
-    found.sort(key=lambda item: item[:3])
-    reference = [item for item in found if item[0]][:1]
-    learned = [item for item in found if not item[0]][: SOLVERS - len(reference)]
-    return [item[3] for item in (*learned, *reference)]
+    """Of every cell the best setting's middle seed, best cells first; then the true field with the first's tableau."""
+    learned = part[part["solver.cell"] != "true-field"]
+    found = [_middle(group) for _, group in learned.groupby("solver.cell", sort=True)]
+    found.sort(key=lambda line: -float(np.nan_to_num(line["metrics.valid_prediction_time"])))
+    true = part[part["solver.cell"] == "true-field"]
+    same = true[true["solver.tableau"] == (found[0]["solver.tableau"] if found else "")]
+    if not len(true):
+        return found[:SOLVERS]
+    return [*found[: SOLVERS - 1], _middle(same if len(same) else true)]
+
+
+def _middle(group: pd.DataFrame) -> pd.Series[Any]:
+    """The middle seed of the setting with the longest median valid time."""
+    middle = group.groupby("setting")["metrics.valid_prediction_time"].median()
+    best = group[group["setting"] == (middle.idxmax() if middle.notna().any() else group["setting"].iloc[0])]
+    best = best.sort_values("metrics.valid_prediction_time", kind="stable")
+    return best.iloc[(len(best) - 1) // 2]
 
 
 def _end(line: pd.Series[Any]) -> float:

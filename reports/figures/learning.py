@@ -23,12 +23,15 @@ def paint(frame: pd.DataFrame) -> Canvas | None:
     if rows.empty:
         return None
     many = rows[["device", "dtype"]].drop_duplicates().shape[0] > 1
-    parts = panels(rows, ["task_label", "device", "dtype"])
-    canvas, axes = style.grid(min(len(parts), PANELS), extra=0.9)
-    variants = _variants(rows)
+    rows = rows.assign(budget=_budgets(rows))
+    parts = panels(rows, ["task_label", "device", "dtype", "budget"])
+    canvas, axes = style.grid(min(len(parts), PANELS))
+    variants: dict[str, str] = {}
+    for _, part in parts:
+        variants |= _variants(part)
     marked = sorted({v for v in variants.values() if v}, key=natural)
     markers = {v: style.MARKERS[place % len(style.MARKERS)] for place, v in enumerate(marked)} | {"": ""}
-    for ax, ((task, device, dtype), part) in zip(axes, parts, strict=False):
+    for ax, ((task, device, dtype, budget), part) in zip(axes, parts, strict=False):
         baseline = _baseline(part)
         top = _top(part, baseline)
         for setting, group in part.groupby("setting", sort=False):
@@ -37,7 +40,8 @@ def paint(frame: pd.DataFrame) -> Canvas | None:
             ax.axhline(baseline, color=style.GREY, linewidth=1, linestyle=(0, (2, 2)))
         ax.set_yscale("log")
         ax.set(xlabel="updates", ylabel="test loss")
-        style.head(ax, str(task), f"{device} · {dtype}" if many else "")
+        small = [f"{device} · {dtype}" if many else "", budget]
+        style.head(ax, task, " · ".join(s for s in small if s))
         style.log_ticks(ax, "y")
     if len(parts) > PANELS:
         canvas.suptitle(f"the first {PANELS} of {len(parts)} panels; the tables hold all", x=0.01, ha="left")
@@ -100,11 +104,22 @@ def _baseline(part: pd.DataFrame) -> float | None:
     return None
 
 
-def _variants(rows: pd.DataFrame) -> dict[str, str]:
-    """By setting, what tells it from others of the same cell and tableau in this figure: step, backend, options."""
-    other = options(rows)
+def _budgets(rows: pd.DataFrame) -> pd.Series[str]:
+    """What of the budget varies within a task, as text: curves of different budgets do not belong on one panel."""
+    columns = [c for c in rows.columns if c.startswith("budget.")]
+    found = pd.Series([""] * len(rows), index=rows.index, dtype=object)
+    for _, part in rows.groupby("task_label", sort=False):
+        varied = [c for c in columns if part[c].map(str).nunique() > 1]
+        for c in varied:
+            found[part.index] += [f", {c.removeprefix('budget.')}={v:g}" if pd.notna(v) else "" for v in part[c]]
+    return found.str.removeprefix(", ")
+
+
+def _variants(part: pd.DataFrame) -> dict[str, str]:
+    """By setting, what tells it from others of the same cell and tableau on its panel: backend, step, options."""
+    other = options(part)
     found: dict[str, str] = {}
-    for _, group in rows.groupby(["solver.cell", "solver.tableau"], sort=False):
+    for _, group in part.groupby(["solver.cell", "solver.tableau"], sort=False):
         steps, backends = group["step_label"].nunique() > 1, group["solver.backend"].nunique() > 1
         for _, line in group.drop_duplicates("setting").iterrows():
             parts = [line["solver.backend"] if backends else "", line["step_label"] if steps else ""]

@@ -22,7 +22,7 @@ def paint(frame: pd.DataFrame) -> Canvas | None:
     if table.empty:
         return None
     panels = list(table.groupby(["task", "device", "dtype"], sort=False))
-    canvas, axes = style.grid(len(panels), columns=2, height=3.0, extra=1.1)
+    canvas, axes = style.grid(len(panels), columns=2, height=3.0)
     handles: dict[tuple[str, str], Any] = {}
     for ax, ((task, device, dtype), part) in zip(axes, panels, strict=True):
         for (cell, tableau, _, _), line in part.groupby(["cell", "tableau", "backend", "step"], sort=False):

@@ -13,18 +13,20 @@ from ..pieces import Figure
 if TYPE_CHECKING:
     from matplotlib.figure import Figure as Canvas
 
+PANELS = 12
 POINTS = 400
-"""At most so many points of one kind a panel, evenly picked."""
+"""At most so many points of one kind a panel, drawn with a fixed seed (a stride would split conjugate pairs)."""
 
 
 def paint(frame: pd.DataFrame) -> Canvas | None:
-    """One panel per tableau with a stability polynomial."""
+    """One panel per tableau with a stability polynomial and points; without any points, the first tableaux."""
     known = [isinstance(p, list | tuple) and len(p) > 1 for p in frame["properties.stability_polynomial"]]
     rows = frame[known]
     if rows.empty:
         return None
-    names = style.by_name(rows["solver.tableau"])
-    canvas, axes = style.grid(len(names), columns=3, height=2.5, extra=0.7)
+    drawn = rows[[isinstance(z, list) and len(z) > 0 for z in rows["curves.spectrum_before"]]]
+    names = style.by_name(drawn["solver.tableau"] if len(drawn) else rows["solver.tableau"])[:PANELS]
+    canvas, axes = style.grid(len(names), columns=3, height=2.5)
     cells: set[str] = set()
     for ax, name in zip(axes, names, strict=True):
         part = rows[rows["solver.tableau"] == name]
@@ -40,7 +42,7 @@ def paint(frame: pd.DataFrame) -> Canvas | None:
                 cells.add(str(cell))
                 inside = (z.real > box[0]) & (z.real < box[1]) & (np.abs(z.imag) < box[2])
                 outside += int((~inside).sum())
-                z = z[inside][:: max(1, -(-int(inside.sum()) // POINTS))]
+                z = np.random.default_rng(0).permutation(z[inside])[:POINTS]
                 edge = style.colour(str(cell))
                 ax.scatter(z.real, z.imag, s=7, facecolors=face, edgecolors=edge, linewidths=0.7, zorder=3)
         style.head(ax, style.label(name), f"{outside} points outside" if outside else "")

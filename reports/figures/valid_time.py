@@ -33,9 +33,9 @@ def paint(frame: pd.DataFrame) -> Canvas | None:
         )
         panels.append((str(task), table.head(LINES), len(table)))
     heights = [0.17 * len(table) + 0.55 for _, table, _ in panels]
-    canvas = Canvas(figsize=(style.WIDTH, sum(heights) + 0.5), layout="constrained")
+    canvas = Canvas(figsize=(style.WIDTH, sum(heights)), layout="constrained")
     axes = canvas.subplots(len(panels), 1, squeeze=False, height_ratios=heights)
-    mixed = rows[["device", "dtype"]].drop_duplicates().shape[0] > 1
+    mixed = [c for c in ("device", "dtype") if rows[c].nunique() > 1]
     for ax, (task, table, count) in zip(axes[:, 0], panels, strict=True):
         for place, line in enumerate(table.to_dict("records")):
             _line(ax, place, line)
@@ -58,10 +58,10 @@ def paint(frame: pd.DataFrame) -> Canvas | None:
     return canvas
 
 
-def _name(line: dict[Any, Any], mixed: bool) -> str:
-    parts = [line["solver"], line["options"], f"{line['device']} {line['dtype']}" if mixed else ""]
+def _name(line: dict[Any, Any], mixed: list[str]) -> str:
+    parts = [style.short(", ".join(p for p in (line["solver"], line["options"]) if p), 36), *(line[c] for c in mixed)]
     failed = f" ({line['failed']} failed)" if line["failed"] and line["seeds"] else ""
-    return style.plain(style.short(", ".join(p for p in parts if p), 36) + failed)
+    return style.plain(", ".join(parts) + failed)
 
 
 def _line(ax: Any, place: int, line: dict[Any, Any]) -> None:

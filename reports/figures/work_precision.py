@@ -14,7 +14,7 @@ from ..pieces import Figure
 if TYPE_CHECKING:
     from matplotlib.figure import Figure as Canvas
 
-PANELS = 12
+PANELS = 18
 _STAR: dict[str, Any] = {
     "marker": "*",
     "markersize": 9,
@@ -28,16 +28,18 @@ def paint(frame: pd.DataFrame) -> Canvas | None:
     """One panel per problem: end error of initial value problems, nrmse over one Lyapunov time of chaotic systems."""
     rows = frame[frame["kind"].isin(["integration", "forecast"])].copy()
     rows["shown"] = rows["metrics.error"].where(rows["kind"] == "integration", rows["metrics.nrmse"])
-    rows["good"] = rows["outcome"].isin(OUTCOMES[:2]) & np.isfinite(rows["shown"]) & rows["cost.f_calls"].notna()
-    if not (rows["good"] & (rows["shown"] > 0)).any():
-        return None
-    parts = [(k, p) for k, p in panels(rows, ["kind", "task_label", "device", "dtype"]) if p["good"].any()]
+    rows["good"] = rows["outcome"].isin(OUTCOMES[:2]) & np.isfinite(rows["shown"]) & (rows["shown"] > 0)
+    rows["bad"] = ~rows["outcome"].isin(OUTCOMES[:2]) | ~np.isfinite(rows["shown"].astype(float))
+    rows["good"] &= rows["cost.f_calls"].notna()  # a library cell has no field to evaluate: neither good nor bad
+    parts = [(key, part) for key, part in panels(rows, ["kind", "task_label"]) if part["good"].any()]
     parts.sort(key=lambda part: part[0][0] == "forecast")
-    many = rows[["device", "dtype"]].drop_duplicates().shape[0] > 1
-    canvas, axes = style.grid(min(len(parts), PANELS), columns=3, height=2.5, extra=1.0)
-    for ax, ((kind, task, device, dtype), part) in zip(axes, parts, strict=False):
+    if not parts:
+        return None
+    canvas, axes = style.grid(min(len(parts), PANELS), columns=3, height=2.5)
+    for ax, ((kind, task), part) in zip(axes, parts, strict=False):
         good = part[part["good"]]
-        for (tableau, backend), line in good[~good["learned"]].groupby(["solver.tableau", "solver.backend"]):
+        lines = ["solver.tableau", "solver.backend", "device", "dtype"]
+        for (tableau, backend, _, _), line in good[~good["learned"]].groupby(lines):
             line = _middle(line)
             look: dict[str, Any] = {"color": style.colour(str(tableau)), "marker": style.marker(str(tableau))}
             look |= {"linestyle": _dash(backend), "linewidth": 1, "markersize": 3.5, "zorder": 3}
@@ -47,15 +49,26 @@ def paint(frame: pd.DataFrame) -> Canvas | None:
             ax.plot(points["cost.f_calls"], points["shown"], **_STAR, color=style.colour(str(cell)))
         ax.set(xscale="log", yscale="log")
         style.log_ticks(ax)
-        lost = _failures(ax, part[~part["good"]])
-        small = [f"{device} · {dtype}" if many else "", f"{lost} failed" if lost else ""]
+        lost = _failures(ax, part[part["bad"]])
+        style.head(ax, task, _places(part) + (f" · {lost} failed" if lost else ""), min(len(parts), 3))
         ylabel = "error at the end" if kind == "integration" else "nrmse, 1 Lyapunov time"
-        style.head(ax, str(task), " · ".join(s for s in small if s), min(len(parts), 3))
         ax.set(xlabel="field evaluations", ylabel=ylabel)
     if len(parts) > PANELS:
         canvas.suptitle(f"the first {PANELS} of {len(parts)} panels; the tables hold all", x=0.01, ha="left")
     style.legend(canvas, _handles(rows))
     return canvas
+
+
+def _places(part: pd.DataFrame) -> str:
+    """Where and how precisely: "cpu float64", or apart for the learned and the classic where they differ."""
+
+    def told(rows: pd.DataFrame) -> str:
+        return ", ".join(sorted({f"{d} {t}" for d, t in zip(rows["device"], rows["dtype"], strict=True)}))
+
+    learned, classic = told(part[part["learned"]]), told(part[~part["learned"]])
+    if learned and classic and learned != classic:
+        return f"learned {learned}; classic {classic}"
+    return learned or classic
 
 
 def _middle(part: pd.DataFrame) -> pd.DataFrame:
@@ -82,7 +95,8 @@ def _failures(ax: Any, bad: pd.DataFrame) -> int:
 
 
 def _handles(rows: pd.DataFrame) -> list[Any]:
-    classic, learned = rows[~rows["learned"]], rows[rows["learned"]]
+    good = rows[rows["good"]]
+    classic, learned = good[~good["learned"]], good[good["learned"]]
     handles = [
         style.handle(style.label(name), color=style.colour(name), marker=style.marker(name))
         for name in style.by_name(classic["solver.tableau"])
@@ -93,7 +107,7 @@ def _handles(rows: pd.DataFrame) -> list[Any]:
         handles += [style.handle(f"in {name}", linestyle=_dash(name)) for name in backends]
     for cell in style.by_name(learned["solver.cell"]):
         handles.append(style.handle(f"{style.label(cell)} (learned)", color=style.colour(cell), **_STAR))
-    if not rows["good"].all():
+    if rows["bad"].any():
         handles.append(style.handle("failed", marker="x", linestyle="none", markersize=5))
     return handles
 

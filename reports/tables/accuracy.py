@@ -10,8 +10,8 @@ from ..frame import over_seeds, sign, tidy
 from ..pieces import Table
 
 COLUMNS = (
-    *("task", "cell", "tableau", "backend", "step", "options", "parameters", "device", "dtype"),
-    *("metric", "value", "value ±", "seeds", "failed", "baseline", "mark"),
+    *("task", "cell", "tableau", "backend", "step", "options", "parameters", "value", "value ±", "seeds", "failed"),
+    *("baseline", "mark", "metric", "device", "dtype"),
 )
 
 
@@ -63,5 +63,5 @@ TABLE = Table(
         "= the best mean of those without a failed seed; tied = within the two spreads of the best."
     ),
     make=build,
-    narrow=("cell", "tableau", "step", "options", "value", "seeds", "failed", "baseline", "mark"),
+    narrow=("cell", "tableau", "backend", "step", "options", "value", "seeds", "failed", "baseline", "mark"),
 )

@@ -23,6 +23,5 @@ TABLE = Table(
     title="Runs without a result",
     caption="Every run that diverged, failed, ran out of time or memory, or was skipped, with its reason.",
     make=build,
-    narrow=("status", "task", "solver", "seed", "device", "dtype", "reason"),
-    heading=(),
+    narrow=("status", "solver", "seed", "reason"),
 )

@@ -72,5 +72,5 @@ TABLE = Table(
         "same tableau: what of the gap is integration and not learning."
     ),
     make=build,
-    narrow=("cell", "tableau", "step", "valid time", "true field", "baseline", "nrmse", "seeds", "failed"),
+    narrow=("cell", "tableau", "backend", "step", "valid time", "true field", "baseline", "nrmse", "seeds", "failed"),
 )

@@ -15,7 +15,7 @@ COLUMNS = (
 
 
 def build(frame: pd.DataFrame) -> pd.DataFrame:
-    """One line a setting, by claimed order. verdict: as claimed, higher or lower; nothing for a run without a result."""
+    """One line a setting, by claimed order. verdict: as claimed, higher or lower; nothing where there is no result."""
     rows = frame[frame["kind"] == "order"]
     if rows.empty:
         return pd.DataFrame(columns=list(COLUMNS))
@@ -38,8 +38,8 @@ TABLE = Table(
     name="orders",
     title="Order of convergence",
     caption=(
-        "Slope of log error against log step, beside the claimed order; as claimed: within 0.25 of it. A method with very "
-        "small principal error terms may show more than its order."
+        "Slope of log error against log step, beside the claimed order; as claimed: within 0.25 of it. A method with "
+        "very small principal error terms may show more than its order."
     ),
     make=build,
     heading=("task", "device", "dtype"),

@@ -306,6 +306,13 @@ def test_initial_weights_follow_their_scheme_and_do_not_depend_on_the_dtype() ->
     gained = drawn("leaky", "uniform", 3.0)
     torch.testing.assert_close(gained.matrices["W"], 3 * uniform.matrices["W"])
     torch.testing.assert_close(gained.V, uniform.V, rtol=0, atol=0)
+    torch.manual_seed(7)
+    driven = CellField(field_of("leaky"), 3, 5, init=Init("uniform", input_gain=4.0), dtype=F64)
+    torch.manual_seed(7)
+    plain = CellField(field_of("leaky"), 3, 5, init=Init("uniform"), dtype=F64)
+    torch.testing.assert_close(driven.V, 4 * plain.V, rtol=0, atol=0)
+    torch.testing.assert_close(driven.b, plain.b, rtol=0, atol=0)
+    torch.testing.assert_close(driven.matrices["W"], plain.matrices["W"], rtol=0, atol=0)
     single = drawn("leaky", dtype=torch.float32)
     assert single.V.dtype is torch.float32
     torch.testing.assert_close(single.matrices["W"], uniform.matrices["W"].float(), rtol=0, atol=0)

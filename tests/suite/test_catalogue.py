@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from odernn.suite import catalogue
 from odernn.suite.catalogue import KINDS, build_task, entries, find, kind_of, load, problems
 from odernn.suite.errors import UsageError

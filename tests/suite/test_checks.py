@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+
 from odernn.suite import catalogue
 from odernn.suite.checks import Verdict, check, check_task, checkable
 from odernn.suite.cli import main

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from odernn.suite.errors import UsageError
 from odernn.suite.experiment import Experiment, load_experiment, parse, value_of
 from odernn.suite.row import identity

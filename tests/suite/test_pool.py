@@ -14,6 +14,7 @@ from typing import Any
 
 import psutil
 import pytest
+
 from odernn.suite.pool import Limits, run_all
 from odernn.suite.row import KEYS, encode, identity
 from odernn.suite.run import run

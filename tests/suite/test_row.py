@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from odernn.suite.errors import UsageError
 from odernn.suite.row import FILE, KEYS, decode, describe, encode, existing, identity, plain, read, rows_file, writer
 
