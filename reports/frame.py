@@ -1,6 +1,7 @@
 """Rows to a data frame: flat columns, readable labels, outcomes, and aggregates over seeds.
 
-Every table and figure starts here, so that all of them count failures, name solvers and group seeds in one way.
+Every table and figure starts here, so that all of them count failures, name solvers and group seeds in one way. Longer
+than most files for that reason: what a row means to a report is said in one place.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 A name looks the same in every figure, whatever else is drawn: known names have a fixed place, others one computed from
 the name. Colours: Okabe & Ito, "Color Universal Design" (2008), without its yellow (faint on
-white), with a brown.
+white), with a brown. Long because the tables of names and settings are, not the code.
 """
 
 from __future__ import annotations

@@ -2,6 +2,7 @@
 
 Exit status: 0 all ran; 1 some run or check failed; 2 the command or a file is wrong; 3 nothing was run; 130
 interrupted; 141 the reader of the output went away. Everything heavy is imported by the command that needs it.
+Past 200 lines because it is the whole surface in one place.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 """An experiment: a TOML file, frozen; the product of its axes; the points of it.
 
 Any value that is a list is an axis; each [[grid]] is the product of its axes, and the points of all grids are merged.
+Past 200 lines because half of it is what is said of a wrong file, beside the reading of it.
 """
 
 from __future__ import annotations

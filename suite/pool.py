@@ -2,6 +2,7 @@
 
 The processes are forked from a server that has imported torch once and never touches a GPU: 20 to 30 ms a run instead
 of 2 to 4 s. The parent alone gathers rows; a process that outlives its time, outgrows its memory or dies gets a row.
+Past 200 lines because the two ends of one pipe, parent and process, are best read together.
 """
 
 from __future__ import annotations

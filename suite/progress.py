@@ -58,7 +58,7 @@ class Pace:
         return None
 
     def total(self, points: Iterable[Mapping[str, Any]], jobs: int = 1) -> float | None:
-        """Expected seconds of many points on `jobs` processes, the mean of all seen for one like none; None at first."""
+        """Expected seconds of many points on `jobs` processes, the mean of all seen for an unknown; None at first."""
         if not self._count:
             return None
         mean = self._seconds / self._count

@@ -1,4 +1,7 @@
-"""One `odernn run`: check everything, run what is missing, write rows as they come, report."""
+"""One `odernn run`: check everything, run what is missing, write rows as they come, report.
+
+Past 200 lines because the order of these steps is the promise: nothing is written before all of it has been checked.
+"""
 
 from __future__ import annotations
 

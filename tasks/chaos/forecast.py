@@ -9,7 +9,7 @@ protocol are this project's. The forecast and its scoring are one path, which is
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
@@ -138,7 +138,13 @@ class Chaos(LearningTask):
     def evaluate(self, solver: Solver, seed: int, budget: Budget) -> Outcome:
         """A solver that learns is trained and judged; one that does not is given the true field, and scored alike."""
         if solver.learns:
-            return super().evaluate(solver, seed, budget)
+            outcome = super().evaluate(solver, seed, budget)
+            if "f_calls" not in outcome.cost:
+                return outcome
+            # what the solver counts on one training sequence, for a forecast: comparable with the true field's
+            steps = self._windows(seed, self.horizon)[1].shape[0] - 1
+            calls = round(outcome.cost["f_calls"] * steps / self.length)
+            return replace(outcome, cost={**outcome.cost, "f_calls": calls})
         _, truth = self._windows(seed, self.horizon)
         found = solver.solve(self.chaotic.equation, truth[0].copy(), self.chaotic.dt * np.arange(len(truth)))
         judged = self._outcome(self._standard(truth), self._standard(found.y))

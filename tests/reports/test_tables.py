@@ -136,9 +136,8 @@ def test_integrators_by_hand(synthetic: ModuleType) -> None:
     rows = [synthetic.ivp("pleiades", "rk4", backend, step=0.1) for backend in ("scipy", "native")]
     rows.append(synthetic.ivp("pleiades", "dormand-prince54", "native", rtol=1e-4))
     task = {"name": "ivp", "problem": "pleiades"}
-    rows.append(
-        synthetic.row(task, {"cell": "true-field", "tableau": "rk4", "backend": "native"}, status="failed", reason="?")
-    )
+    lost = {"cell": "true-field", "tableau": "rk4", "backend": "native", "step": 9.0}
+    rows.append(synthetic.row(task, lost, status="failed", reason="?"))
     table = TABLES["integrators"].build(frame(rows))
     assert table["tableau"].tolist() == ["dormand-prince54", "rk4", "rk4", "rk4"]
     first = table.iloc[0]

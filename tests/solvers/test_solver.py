@@ -1,0 +1,140 @@
+"""A point's solver entries: what runs, what is refused and in which words."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from odernn.solvers.solver import build_solver, parse, validate
+from odernn.suite.contracts import Budget
+from odernn.suite.equation import Equation, symbols
+from odernn.suite.errors import Diverged, UsageError
+from odernn.tasks.adding import Adding
+from odernn.tasks.ivp import Ivp
+
+TRUE = {"cell": "true-field", "tableau": "rk4", "backend": "native"}
+LEAKY = {"cell": "leaky", "tableau": "rk4", "backend": "native", "step": 0.5, "hidden": 8}
+
+
+def decay() -> Equation:
+    (y,) = symbols("y")
+    return Equation("decay", (y,), (-y,))
+
+
+@pytest.mark.parametrize(
+    ("entries", "words"),
+    [
+        ({}, "needs a 'cell'"),
+        ({**LEAKY, "cell": "leeky"}, "did you mean 'leaky'"),
+        ({**LEAKY, "tableau": "rk5"}, "did you mean"),
+        ({**LEAKY, "backend": "nativ"}, "did you mean 'native'"),
+        ({**LEAKY, "stp": 1.0}, "did you mean 'step'"),
+        ({**LEAKY, "step": -0.1}, "expected a positive number"),
+        ({**LEAKY, "step": float("nan")}, "expected a positive number"),
+        ({**LEAKY, "hidden": 0}, "whole number of at least 1"),
+        ({**LEAKY, "cell": "companion", "ode_order": 0}, "whole number of at least 1"),
+        ({**LEAKY, "ode_order": 2}, "order 1"),
+        ({**LEAKY, "rtol": 1e-3}, "has no 'rtol'"),
+        ({**LEAKY, "engine": "numba"}, "unknown engine"),
+        ({**LEAKY, "init": "orthogonl"}, "did you mean 'orthogonal'"),
+        ({**LEAKY, "forget_bias": 1.0}, "option of 'lstm'"),
+        ({k: v for k, v in LEAKY.items() if k != "step"}, "needs a 'step'"),
+        ({k: v for k, v in LEAKY.items() if k != "tableau"}, "needs a 'tableau'"),
+        ({"cell": "lstm", "tableau": "rk4"}, "has no 'tableau'"),
+        ({"cell": "lstm", "forget_bias": "krono"}, "'chrono'"),
+        ({"cell": "gru", "forget_bias": 1.0}, "'gru'"),
+        ({**TRUE, "rtol": 1e-6}, "no embedded weights"),
+        ({**TRUE, "step": 0.1, "steps": 3}, "not several"),
+        ({**TRUE, "atol": 0.1}, "goes with 'rtol'"),
+        ({**TRUE, "hidden": 3}, "learns nothing"),
+    ],
+)
+def test_what_cannot_run_is_refused_in_one_sentence(entries: dict[str, object], words: str) -> None:
+    with pytest.raises(UsageError, match=words) as caught:
+        parse(entries)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("entries", "task", "device", "dtype", "words"),
+    [
+        (LEAKY, "ivp", "cpu", "float64", "true-field"),
+        (TRUE, "copying", "cpu", "float64", "no field of its own"),
+        ({**TRUE, "backend": "scipy"}, "ivp", "cpu", "float32", "float64 only"),
+        ({**LEAKY, "backend": "scipy"}, "adding", "cuda", "float32", "CPU only"),
+        (LEAKY, "adding", "cpu", "float16", "unknown dtype"),
+    ],
+)
+def test_combinations_that_cannot_be(
+    entries: dict[str, object], task: str, device: str, dtype: str, words: str
+) -> None:
+    with pytest.raises(UsageError, match=words):
+        validate(entries, {"name": task}, device, dtype)
+
+
+def test_constants_of_a_field_are_entries() -> None:
+    spec = parse({**LEAKY, "cell": "cornn", "gamma": 2, "epsilon": 0.5})
+    assert spec.constants == {"gamma": 2.0, "epsilon": 0.5}
+
+
+@pytest.mark.parametrize("backend", ["native", "torchdiffeq", "scipy"])
+def test_true_field_refines_the_reported_grid(backend: str) -> None:
+    t = np.array([0.0, 0.3, 1.0])
+    for entries, steps in (({"steps": 4}, 8), ({"step": 0.1}, 10), ({}, 2)):
+        solver = build_solver({**TRUE, "backend": backend, **entries}, "cpu", "float64", Ivp())
+        found = solver.solve(decay(), np.array([[1.0], [2.0]]), t)
+        assert found.accepted == steps
+        assert found.y.shape == (3, 2, 1)
+        assert np.allclose(found.y[:, :, 0], np.exp(-t)[:, None] * [1.0, 2.0], rtol=4e-3)  # RK4 with h = 0.7
+
+
+def test_adaptive_true_field_keeps_its_tolerance() -> None:
+    solver = build_solver({**TRUE, "tableau": "dormand-prince54", "rtol": 1e-8}, "cpu", "float64", Ivp())
+    t = np.linspace(0.0, 3.0, 4)
+    assert np.abs(solver.solve(decay(), np.array([1.0]), t).y[:, 0] - np.exp(-t)).max() < 1e-7
+
+
+def test_float32_is_computed_in_float32() -> None:
+    solver = build_solver({**TRUE, "steps": 1000}, "cpu", "float32", Ivp())
+    y = solver.solve(decay(), np.array([1.0]), np.array([0.0, 1.0])).y[-1, 0]
+    assert 1e-9 < abs(y - np.exp(-1.0)) < 1e-4
+
+
+def test_a_step_far_too_large_diverges() -> None:
+    (y,) = symbols("y")
+    stiff = Equation("cubic", (y,), (-1000 * y**3,))
+    solver = build_solver({**TRUE, "tableau": "euler", "steps": 50}, "cpu", "float64", Ivp())
+    with pytest.raises(Diverged):
+        solver.solve(stiff, np.array([1.0]), np.array([0.0, 10.0]))
+
+
+def test_a_learner_does_not_integrate_and_an_integrator_does_not_learn() -> None:
+    with pytest.raises(UsageError, match="learned"):
+        build_solver(LEAKY, "cpu", "float64", Adding(10)).solve(decay(), np.ones(1), np.array([0.0, 1.0]))
+    with pytest.raises(UsageError, match="learns nothing"):
+        build_solver(TRUE, "cpu", "float64", Ivp()).learn(Adding(10), 0, Budget())
+
+
+def test_properties_and_parameters_of_a_learned_cell() -> None:
+    solver = build_solver({**LEAKY, "cell": "companion", "ode_order": 3, "hidden": 4}, "cpu", "float64", Adding(10))
+    facts = solver.properties()
+    assert (facts["stages"], facts["ode_order"], facts["order"]) == (4, 3, 4)
+    assert facts["stability_polynomial"] == pytest.approx([1, 1, 1 / 2, 1 / 6, 1 / 24])
+    learned = solver.learn(Adding(10), 0, Budget(updates=2, batch=4))
+    assert learned.outcome.cost["parameters"] == 3 * 16 + 4 * 2 + 4 + (4 + 1)
+    assert learned.outcome.cost["f_calls"] == 4 * 10
+    spectrum = np.array(learned.outcome.curves["spectrum_after"])
+    assert spectrum.shape[1] == 2
+    assert np.isfinite(spectrum).all()
+
+
+@pytest.mark.parametrize("backend", ["torchdiffeq", "torchdiffeq-adjoint", "scipy"])
+def test_training_through_another_backend_follows_the_native_one(backend: str) -> None:
+    """The loss after five updates: equal to rounding where the gradient is, to truncation by continuous adjoint."""
+
+    def losses(name: str) -> list[float]:
+        solver = build_solver({**LEAKY, "backend": name, "step": 0.1}, "cpu", "float64", Adding(6))
+        return solver.learn(Adding(6), 0, Budget(updates=5, batch=8, evaluations=5)).outcome.curves["learning"]["loss"]
+
+    close = 1e-4 if backend.endswith("adjoint") else 1e-10
+    assert losses(backend) == pytest.approx(losses("native"), rel=close)
