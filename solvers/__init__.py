@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .cell import ODERNN as ODERNN
-    from .integrate import integrate as integrate
+    from .integration import integrate as integrate
     from .tableaux import TABLEAUX as TABLEAUX
 
-_HOMES = {"ODERNN": ".cell", "integrate": ".integrate", "TABLEAUX": ".tableaux"}
+_HOMES = {"ODERNN": ".cell", "integrate": ".integration", "TABLEAUX": ".tableaux"}
 
 __all__ = ["ODERNN", "TABLEAUX", "integrate"]
 

@@ -1,8 +1,8 @@
 """The row: one run as one line of plain JSON, its identity, and the append-only file of them.
 
 A row is a `dict` with the keys of `KEYS`. NaN and the infinities are written as the strings "NaN", "Infinity" and
-"-Infinity", which are therefore reserved inside the sections of `NUMERIC`. Past 200 lines because writing and reading are each the
-other's specification.
+"-Infinity", which are therefore reserved inside the sections of `NUMERIC`. Past 200 lines because writing and
+reading are each the other's specification.
 """
 
 from __future__ import annotations

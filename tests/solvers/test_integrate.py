@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from odernn.solvers.backends import find_backend
-from odernn.solvers.integrate import integrate
+from odernn.solvers.integration import integrate
 from odernn.solvers.tableaux import TABLEAUX
 from odernn.suite.errors import Diverged, UsageError
 
@@ -118,8 +118,17 @@ def test_a_stiff_step_diverges():
 
 def test_numpy_problems_need_no_torch():
     code = (
-        "import sys; from odernn.solvers.integrate import integrate; "
+        "import sys; from odernn.solvers.integration import integrate; "
         "s = integrate(lambda t, y: -y, [1.0], [0.0, 1.0], rtol=1e-6, backend='{}'); assert 'torch' not in sys.modules"
     )
     for backend in ("native", "scipy"):
         subprocess.run([sys.executable, "-c", code.format(backend)], check=True, timeout=120)
+
+
+def test_the_public_names_stay_what_they_are_however_often_they_are_imported() -> None:
+    import odernn.solvers
+
+    for _ in range(2):
+        assert callable(odernn.solvers.integrate)
+        assert isinstance(odernn.solvers.ODERNN, type)
+        assert "rk4" in odernn.solvers.TABLEAUX
