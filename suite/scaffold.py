@@ -13,6 +13,7 @@ from .errors import UsageError
 _FILES = {
     "pyproject.toml.template": "pyproject.toml",
     "README.md.template": "README.md",
+    "experiment.toml.template": "experiment.toml",
     "task.py.template": "odernn_${module}.py",
     "test_task.py.template": "test_odernn_${module}.py",
 }
