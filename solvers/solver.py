@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields
 from functools import lru_cache
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, cast, get_args
@@ -182,6 +182,19 @@ def find_tableau(name: str) -> Tableau:
     return found
 
 
+def _spec_properties(spec: Spec) -> dict[str, Any]:
+    """What a row says of any solver: its engine, every entry that has a value, and the facts of its tableau."""
+    entries = {key: value for key, value in asdict(spec).items() if value is not None and key != "constants"}
+    if spec.cell in BASELINES:
+        entries = {key: entries[key] for key in ("cell", "hidden")}
+        entries |= {"forget_bias": spec.forget_bias} if spec.cell == "lstm" else {}
+        return {"engine": "torch", "solver": entries}
+    learned = {} if spec.cell == TRUE_FIELD else {**_constants(spec.cell), **spec.constants}
+    unused = ("forget_bias", *(("hidden", "substeps") if spec.cell == TRUE_FIELD else ()))
+    entries = {key: value for key, value in entries.items() if key not in unused} | learned
+    return {"engine": spec.engine, "solver": entries, **_tableau_properties(find_tableau(spec.tableau or ""))}
+
+
 @lru_cache(maxsize=64)
 def _tableau_properties(tableau: Tableau) -> dict[str, Any]:
     return {
@@ -205,7 +218,7 @@ class FieldIntegrator:
     learns = False
 
     def properties(self) -> dict[str, Any]:
-        return {"learns": False, **_tableau_properties(find_tableau(self.spec.tableau or ""))}
+        return {"learns": False, **_spec_properties(self.spec)}
 
     def learn(self, task: LearningTask, seed: int, budget: Budget) -> Learned:
         raise UsageError(f"cell 'true-field' learns nothing: task {task.name!r} needs a learned cell.")
@@ -260,11 +273,11 @@ class Recurrence:
     learns = True
 
     def properties(self) -> dict[str, Any]:
+        facts = {"learns": True, **_spec_properties(self.spec)}
         if self.spec.cell in BASELINES:
-            return {"learns": True}
+            return facts
         equation = field_of(self.spec.cell, self.spec.ode_order)
-        tableau = find_tableau(self.spec.tableau or "")
-        return {"learns": True, "ode_order": equation.ode_order, **_tableau_properties(tableau)}
+        return {**facts, "ode_order": equation.ode_order}
 
     def solve(self, equation: Equation, y0: Array, t: Array) -> Trajectory:
         raise UsageError(f"cell {self.spec.cell!r} is learned and integrates no given field: use cell 'true-field'.")

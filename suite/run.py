@@ -5,10 +5,11 @@ from __future__ import annotations
 import sys
 import traceback
 from collections.abc import Mapping
+from dataclasses import asdict
 from datetime import UTC, datetime
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from .catalogue import build_task
 from .contracts import Budget, Outcome, Solver, Task
@@ -28,7 +29,7 @@ def run(point: Point, facts: Mapping[str, Any] | None = None) -> Row:
     with measured() as cost:
         try:
             task, solver = build(point)
-            properties = {"primary_metric": task.primary_metric, **solver.properties()}
+            properties = {"primary_metric": task.primary_metric, "task": _entries(task), **solver.properties()}
             outcome = task.evaluate(solver, point["seed"], Budget(**point["budget"]))
             plain([outcome.metrics, outcome.curves, outcome.cost, outcome.properties])
         except Diverged as error:
@@ -46,7 +47,9 @@ def run(point: Point, facts: Mapping[str, Any] | None = None) -> Row:
         "cost": {**cost.row(), **outcome.cost},
         "properties": {**properties, **outcome.properties},
     }
-    return row_of(point, outcome.status, outcome.reason, parts, environment(facts), started)
+    engine = {"engine": properties["engine"]} if "engine" in properties else {}
+    placed = {**point, "solver": {**engine, **point["solver"]}}
+    return {**row_of(placed, outcome.status, outcome.reason, parts, environment(facts), started), "id": identity(point)}
 
 
 def build(point: Point) -> tuple[Task, Solver]:
@@ -87,6 +90,11 @@ def row_of(
 def now() -> str:
     """This moment, ISO 8601 in UTC, to the millisecond."""
     return datetime.now(UTC).isoformat(timespec="milliseconds")
+
+
+def _entries(task: Task) -> dict[str, Any]:
+    """Every parameter of the task with its value: a later default must not change what a row says."""
+    return {"name": task.name, **asdict(cast(Any, task))}
 
 
 def _reason(error: Exception) -> str:

@@ -138,3 +138,16 @@ def test_training_through_another_backend_follows_the_native_one(backend: str) -
 
     close = 1e-4 if backend.endswith("adjoint") else 1e-10
     assert losses(backend) == pytest.approx(losses("native"), rel=close)
+
+
+def test_a_row_says_every_entry_defaults_included() -> None:
+    cornn = {**LEAKY, "cell": "cornn", "gamma": 2.0}
+    facts = build_solver(cornn, "cpu", "float32", Adding(10)).properties()
+    assert facts["engine"] == "general"
+    assert facts["solver"] == {**cornn, "engine": "general", "substeps": 1, "epsilon": 15.0}
+    assert build_solver({"cell": "lstm"}, "cpu", "float32", Adding(10)).properties()["solver"] == {
+        "cell": "lstm",
+        "hidden": 32,
+        "forget_bias": 1.0,
+    }
+    assert build_solver(TRUE, "cpu", "float64", Ivp()).properties()["solver"] == {**TRUE, "engine": "general"}
