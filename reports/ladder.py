@@ -14,7 +14,7 @@ def parameter_ladder(frame: pd.DataFrame) -> pd.DataFrame:
     """One line per solver family and memory length: the smallest solving rung, or the largest one tried.
 
     state: solved; "at most" where already the smallest size tried solves, so that the count is a bound from above;
-    censored where none does, so that it is a bound from below.
+    "more than" where none does, so that the largest count tried is a bound from below.
 
     A rung (the settings of one parameter count) solves when more than half of all its seeds do, failed ones included.
     Only families that were tried on two lengths or more, on one of them in two sizes or more, are on the ladder.
@@ -45,7 +45,7 @@ def parameter_ladder(frame: pd.DataFrame) -> pd.DataFrame:
             | {
                 "parameters": rung["cost.parameters"].iloc[0],
                 "skill": rung.loc[rung["outcome"].isin(OUTCOMES[:2]), "metrics.skill"].median(),
-                "state": "censored" if not passed else "at most" if rung is rungs[0] else "solved",
+                "state": "more than" if not passed else "at most" if rung is rungs[0] else "solved",
                 "solved seeds": int(rung["solves"].sum()),
                 "seeds": len(rung),
                 "failed": int((~family["outcome"].isin(OUTCOMES[:2])).sum()),

@@ -33,6 +33,7 @@ class Shown:
     table: pd.DataFrame | None = None
     csv: str = ""
     tex: str = ""
+    lead: bool = False
 
 
 def html(data: pd.DataFrame, shown: Sequence[Shown], title: str, command: str, problems: Sequence[str] = ()) -> str:
@@ -53,7 +54,7 @@ def html(data: pd.DataFrame, shown: Sequence[Shown], title: str, command: str, p
         outcomes=[(name, int(counts.get(name, 0))) for name in OUTCOMES],
         experiments=sorted({str(e) for e in data["experiment"] if e}) if len(data) else [],
         figures=[_figure(s) for s in shown if s.svg],
-        tables=[_table(s) for s in shown if s.table is not None],
+        tables=[_table(s) for s in sorted(shown, key=lambda s: not s.lead) if s.table is not None],
         problems=list(problems),
         provenance=provenance(data),
     )
@@ -102,7 +103,9 @@ def _table(piece: Shown) -> dict[str, Any]:
         "title": piece.title,
         "caption": piece.caption,
         "heads": list(zip(heads, right, strict=True)),
+        "lead": piece.lead,
         "lines": [list(zip(line, right, strict=True)) for line in lines],
+        "beyond": [str(mark) != "" for mark in piece.table["mark"]] if "mark" in piece.table else [False] * len(lines),
         "csv": _data(piece.csv, "text/csv;charset=utf-8"),
         "tex": _data(piece.tex, "text/x-tex;charset=utf-8"),
     }

@@ -22,8 +22,10 @@ class Table:
     """A table as a function of the frame.
 
     make: frame -> data frame, empty where the frame holds nothing for it. A column whose name ends in " ±" is the
-    spread of the column before it and printed beside it. narrow: the columns to print in a terminal; () to leave it
-    out there, where lines are grouped under their `heading` columns.
+    spread of the column before it and printed beside it. The others tell how a terminal shows it. narrow: the columns
+    to print, patterns such as "error *" too; () to leave it out there. Lines are grouped under their `heading` columns, at most `each` of a group;
+    note: what to say of a group beside its heading; brief: table -> a shorter table to print in its place. lead: the
+    page shows it before the figures.
     """
 
     name: str
@@ -32,6 +34,10 @@ class Table:
     make: Callable[[pd.DataFrame], pd.DataFrame]
     narrow: tuple[str, ...] = ()
     heading: tuple[str, ...] = ("task", "device", "dtype")
+    each: int = 12
+    note: Callable[[pd.DataFrame], str] | None = None
+    brief: Callable[[pd.DataFrame], pd.DataFrame] | None = None
+    lead: bool = False
 
     def build(self, frame: pd.DataFrame) -> pd.DataFrame:
         """The table of these rows, its index 0, 1, 2, ..."""
@@ -91,7 +97,7 @@ ORDER = (
         "convergence",
         "stability_regions",
     ),
-    *("accuracy", "forecasting", "stability", "integrators", "orders", "failures"),
+    *("overview", "accuracy", "forecasting", "stability", "integrators", "orders", "failures"),
 )
 
 

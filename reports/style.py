@@ -8,6 +8,7 @@ white), with a brown. Long because the tables of names and settings are, not the
 from __future__ import annotations
 
 import io
+import re
 import textwrap
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -231,7 +232,7 @@ def log_ticks(ax: Axes, which: str = "both") -> None:
         if which not in (name, "both"):
             continue
         axis.set_minor_formatter(NullFormatter())
-        if limits[1] < 30 * limits[0]:
+        if limits[1] < (30 if name == "x" else 100) * limits[0]:
             few = limits[1] < 3 * limits[0]
             axis.set_major_locator(MaxNLocator(3) if few else LogLocator(subs=(1, 2, 5)))
             axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
@@ -245,6 +246,12 @@ def handle(text: str, **look: Any) -> Line2D:
 
     look.setdefault("color", INK)
     return Line2D([], [], label=plain(short(text, 34)), **look)
+
+
+def variant(place: int) -> dict[str, Any]:
+    """The marker of the place-th of several variants: filled ones first, then the same hollow."""
+    hollow = place // len(MARKERS) % 2 == 1
+    return {"marker": MARKERS[place % len(MARKERS)], "fillstyle": "none" if hollow else "full"}
 
 
 def legend(canvas: Canvas, handles: Sequence[Any]) -> None:
@@ -268,22 +275,42 @@ _METADATA: Mapping[str, dict[str, Any]] = MappingProxyType(
 )
 
 
+_PLACES = re.compile(rb' (?:d|x|y)="[^"]*"')
+
+
 def render(canvas: Canvas, kind: str) -> bytes:
-    """The figure as "svg", "pdf" or "png"; the same bytes for the same figure, today or next year."""
+    """The figure as "svg", "pdf" or "png"; the same bytes for the same figure, today or next year.
+
+    The formats' own canvases are called, not `savefig`, which draws everything twice. Places in an SVG keep two
+    decimals: a hundredth of a point.
+    """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.backends.backend_pdf import FigureCanvasPdf
+    from matplotlib.backends.backend_svg import FigureCanvasSVG
 
     buffer = io.BytesIO()
     with settings():
-        if canvas.get_layout_engine() is not None:  # place everything once, not once per format
+        engine = canvas.get_layout_engine()
+        if engine is not None:  # place everything once, not once per format
             FigureCanvasAgg(canvas)
-            canvas.draw_without_rendering()
+            engine.execute(canvas)
             canvas.set_layout_engine("none")
-        canvas.savefig(buffer, format=kind, metadata=_METADATA[kind])
-    return buffer.getvalue()
+        dpi = canvas.get_dpi()  # the vector formats leave theirs behind
+        if kind == "svg":
+            FigureCanvasSVG(canvas).print_svg(buffer, metadata=_METADATA[kind])
+        elif kind == "pdf":
+            FigureCanvasPdf(canvas).print_pdf(buffer, metadata=_METADATA[kind])
+        else:
+            FigureCanvasAgg(canvas).print_png(buffer, metadata=_METADATA[kind])
+        canvas.set_dpi(dpi)
+    if kind != "svg":
+        return buffer.getvalue()
+    return _PLACES.sub(lambda found: re.sub(rb"(\.\d\d)\d+", rb"\1", found[0]), buffer.getvalue())
 
 
 def themed(svg: bytes) -> str:
     """The SVG without its white ground, its ink the reader's: dark on a light page, light on a dark one."""
-    text = svg.decode().replace("fill: #ffffff", "fill: none", 1).replace(INK, "currentColor")
+    text = re.sub(r"\s*<!--.*?-->", "", svg.decode(), flags=re.DOTALL)
+    text = text.replace("fill: #ffffff", "fill: none", 1).replace(INK, "currentColor")
     sheet = f":root{{color:{INK}}}@media (prefers-color-scheme: dark){{:root{{color:#e8e6e3}}}}"
     return text.replace("<defs>", f"<style>{sheet}</style>\n <defs>", 1)

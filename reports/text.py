@@ -6,7 +6,8 @@ import csv
 import io
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from fnmatch import fnmatchcase
 from typing import Any
 
 import pandas as pd
@@ -150,38 +151,56 @@ def to_latex(table: pd.DataFrame, title: str, caption: str) -> str:
 
 
 def to_terminal(
-    table: pd.DataFrame, columns: Sequence[str], heading: Sequence[str] = (), width: int = 110, lines: int = 60
+    table: pd.DataFrame,
+    columns: Sequence[str],
+    heading: Sequence[str] = (),
+    width: int = 110,
+    each: int = 60,
+    note: Callable[[pd.DataFrame], str] | None = None,
+    most: int = 40,
 ) -> str:
-    """The named columns as aligned text no wider than `width`, under one line for each value of the heading columns.
+    """The columns as aligned text, under one line for each value of the heading columns, with its `note`.
 
-    Long cells are cut; lines beyond `lines` are counted, not printed.
+    columns: names, or patterns as of a shell ("error *"). Words are cut to keep the lines within `width`; numbers never
+    are. Lines beyond `each` of a group, and groups beyond `most` lines altogether, are counted, not printed.
     """
     above = [c for c in heading if c in table.columns]
-    wanted = [c for c in table.columns if c in columns or (c.endswith(" ±") and c[:-2] in columns)]
-    left_out, part = len(table) - lines, table.head(lines)
-    heads, right, cells = readable(part[wanted])
-    titles = [" · ".join(shown(v) for v in values) for values in part[above].itertuples(index=False, name=None)]
+    wanted = [c for c in table.columns if any(fnmatchcase(c.removesuffix(" ±"), name) for name in columns)]
+    titles = [" · ".join(shown(v) for v in values) for values in table[above].itertuples(index=False, name=None)]
+    groups = {title: table[[t == title for t in titles]] for title in dict.fromkeys(titles)} if above else {"": table}
+    printed = 0
+    for title in list(groups):
+        if printed >= most:
+            groups.pop(title)
+        else:
+            printed += min(each, len(groups[title]))
+    heads, right, cells = readable(pd.concat([group.head(each)[wanted] for group in groups.values()]))
     margin = "  " if above else ""
     sizes = [max(len(h), *(len(line[i]) for line in cells)) for i, h in enumerate(heads)]
-    for spare in ([not r for r in right], [True] * len(right)):  # words give way before numbers do
-        while sum(sizes) + 2 * (len(sizes) - 1) + len(margin) > width:
-            widest = max((size for size, may in zip(sizes, spare, strict=True) if may), default=0)
-            if widest <= 6:
-                break
-            sizes[next(i for i, may in enumerate(spare) if may and sizes[i] == widest)] -= 1
+    firm = [r or h == "step" for h, r in zip(heads, right, strict=True)]
+    while sum(sizes) + 2 * (len(sizes) - 1) + len(margin) > width:
+        widest = max((size for size, fixed in zip(sizes, firm, strict=True) if not fixed), default=0)
+        if widest <= 6:
+            break
+        sizes[next(i for i, fixed in enumerate(firm) if not fixed and sizes[i] == widest)] -= 1
 
     def aligned(line: Sequence[str]) -> str:
         cut = [_cut(cell, size) for cell, size in zip(line, sizes, strict=True)]
         both = zip(cut, sizes, right, strict=True)
         return (margin + "  ".join(c.rjust(n) if r else c.ljust(n) for c, n, r in both)).rstrip()
 
-    text = [aligned(heads), aligned(["-" * size for size in sizes])]
-    for title in dict.fromkeys(titles):
+    text, place = [aligned(heads), aligned(["-" * size for size in sizes])], 0
+    for title, group in groups.items():
         if above:
-            text.append(_cut(title, width))
-        text += [aligned(line) for line, own in zip(cells, titles, strict=True) if own == title]
-    if left_out > 0:
-        text.append(f"... and {left_out} more")
+            text.append(_cut(f"{title}: {note(group)}" if note else title, width))
+        count = min(each, len(group))
+        text += [aligned(line) for line in cells[place : place + count]]
+        place += count
+        if len(group) > count:
+            text.append(f"{margin}... and {len(group) - count} more, see the report")
+    rest = len(table) - sum(len(group) for group in groups.values())
+    if rest:
+        text.append(f"... and {rest} more in {len(set(titles)) - len(groups)} groups, see the report")
     return "\n".join(text)
 
 

@@ -12,7 +12,7 @@ from typing import Any
 from . import style
 from .frame import frame
 from .page import Shown, html
-from .pieces import Table, found
+from .pieces import found
 from .text import to_csv, to_latex, to_markdown, to_terminal
 
 
@@ -62,7 +62,13 @@ def write_report(rows: Sequence[Mapping[str, Any]], out: Path, title: str, comma
                     "tex": to_latex(built, table.title, table.caption),
                 }
                 shown.append(
-                    Shown(table.name, table.title, table.caption, table=built, csv=texts["csv"], tex=texts["tex"])
+                    Shown(
+                        *(table.name, table.title, table.caption),
+                        table=built,
+                        csv=texts["csv"],
+                        tex=texts["tex"],
+                        lead=table.lead,
+                    )
                 )
         except Exception as error:  # as above
             problems.append(f"table {table.name!r} could not be built: {type(error).__name__}: {error}")
@@ -81,14 +87,12 @@ def main_tables(rows: Sequence[Mapping[str, Any]], width: int = 110) -> str:
     for table in found()[0]:
         built = table.build(data) if table.narrow else data[:0]
         if len(built):
-            parts.append(f"{table.title}\n\n{to_terminal(built, table.narrow, table.heading, width, _lines(table))}")
+            brief = table.brief(built) if table.brief else built
+            text = to_terminal(brief, table.narrow, table.heading, width, table.each, table.note)
+            parts.append(f"{table.title}\n\n{text}")
     counts = data["outcome"].value_counts()
     total = ", ".join(f"{counts[name]} {name}" for name in style.OUTCOME_COLOURS if name in counts)
     return "\n\n".join([*parts, f"{len(data)} runs: {total}"]) + "\n"
-
-
-def _lines(table: Table) -> int:
-    return 20 if table.name == "failures" else 60
 
 
 def _bytes(text: str | None) -> bytes | None:

@@ -33,8 +33,9 @@ class Init:
     """How a field's parameters start; n = hidden size, p = input size. gain multiplies the recurrent matrices only,
     input_gain the input matrices V only: an input held for a small step h moves the state by h V u.
 
-    uniform: all U(+-1/sqrt n) (torch.nn.RNN). linear: all U(+-1/sqrt fan_in), fan_in = p + n for each block read
-    (one torch.nn.Linear on the concatenated input and blocks). normal: W ~ N(0, 1/n), V ~ N(0, 1/p), b = 0.
+    uniform: all U(+-1/sqrt n) (torch.nn.RNN, which adds a second such bias). linear: all U(+-1/sqrt fan_in), fan_in =
+    p + n for each block read (one torch.nn.Linear on the concatenated input and blocks). normal: W ~ N(0, 1/n),
+    V ~ N(0, 1/p), b = 0.
     orthogonal: W orthogonal (Saxe et al. 2014), V uniform, b = 0.
     """
 

@@ -27,8 +27,9 @@ def listing(kind: str | None, as_json: bool) -> tuple[str, list[str]]:
 
 
 def shown(name: str, as_json: bool) -> str:
-    """What `show` prints of a name: every entry of that name in full. Raises `UsageError`."""
-    details = [_detail(entry) for entry in find(name)]
+    """What `show` prints of a name, or of a tableau's alias: every entry of that name in full. Raises `UsageError`."""
+    aliases = import_module("odernn.solvers.tableaux").ALIASES
+    details = [_detail(entry) for entry in find(aliases.get(name, name))]
     if as_json:
         return json.dumps([plain(detail) for detail in details] if len(details) > 1 else plain(details[0]), indent=1)
     return "\n\n".join(_text(detail) for detail in details)

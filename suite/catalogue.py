@@ -16,13 +16,16 @@ from pathlib import Path
 from types import MappingProxyType, ModuleType, NoneType, UnionType
 from typing import TYPE_CHECKING, Any, Literal, Union, get_args, get_origin, get_type_hints
 
-from .errors import UsageError, nearest, unknown
+from .errors import PLUGIN_ERRORS, UsageError, nearest, unknown
 
 if TYPE_CHECKING:
     from .contracts import Task
 
 ROOT = Path(__file__).resolve().parents[1]
 """The folder of suite, tasks, solvers and reports: a checkout, or the installed `odernn`."""
+
+PUBLISHED = ROOT / "reports" / "published"
+"""The folder of the rows that come with the package."""
 
 KINDS: Mapping[str, str] = MappingProxyType(
     {
@@ -275,7 +278,7 @@ def _import(entry: Entry) -> ModuleType:
         ) from error
     except UsageError:
         raise
-    except Exception as error:  # a plugin may raise anything while it is imported; the others must go on
+    except PLUGIN_ERRORS as error:  # a plugin may raise anything while it is imported; the others must go on
         raise UsageError(f"{who} does not import: {type(error).__name__}: {_sentence(str(error))}") from error
 
 
@@ -291,7 +294,7 @@ def _load_file(path: Path) -> Any:
     sys.modules[module.__name__] = module  # a dataclass looks its own module up
     try:
         spec.loader.exec_module(module)
-    except Exception as error:  # whatever the author's file raises is the author's to see, in one line
+    except PLUGIN_ERRORS as error:  # whatever the author's file raises is the author's to see, in one line
         raise UsageError(
             f"task {str(path)!r} does not import: {type(error).__name__}: {_sentence(str(error))}"
         ) from error

@@ -20,7 +20,7 @@ import numpy as np
 from .catalogue import build_task, entries, find, load
 from .contracts import Array, Audit, Batch, Budget, LearningTask, Loss, Task, Trajectory
 from .equation import Equation
-from .errors import UsageError
+from .errors import PLUGIN_ERRORS, UsageError
 from .metrics import METRICS
 from .seeds import stream
 
@@ -55,7 +55,9 @@ def check(name: str) -> list[Verdict]:
         return check_task(name)
     kinds = [entry.kind for entry in find(name) if entry.kind in ("task", "tableau", "cell", "backend")]
     if not kinds:
-        raise UsageError(f"{name!r} is a {find(name)[0].kind}: only tasks, tableaux, cells and backends have checks.")
+        raise UsageError(
+            f"{name!r} is of kind {find(name)[0].kind!r}: only tasks, tableaux, cells and backends have checks."
+        )
     verdicts: list[Verdict] = []
     for kind in kinds:
         try:
@@ -88,7 +90,7 @@ def check_task(task: str | type[Task]) -> list[Verdict]:
             verdicts.append(Verdict(rule, True, examine(subject)))
         except BrokenRuleError as broken:
             verdicts.append(Verdict(rule, False, str(broken)))
-        except Exception as error:  # the author's code may raise anything; that is a verdict too
+        except PLUGIN_ERRORS as error:  # the author's code may raise anything; that is a verdict too
             verdicts.append(Verdict(rule, False, f"{type(error).__name__}: {error}"))
         if not verdicts[-1].ok and examine is _class:
             break  # nothing further can be asked

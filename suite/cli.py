@@ -12,6 +12,7 @@ import os
 import shlex
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from io import TextIOWrapper
 from pathlib import Path
 
 from .errors import UsageError
@@ -22,6 +23,7 @@ PASSED, FAILED, WRONG, INTERRUPTED, BROKEN_PIPE = 0, 1, 2, 130, 141
 def main(argv: Sequence[str] | None = None) -> int:
     """Carry out one command; the exit status. Never raises for what a user did."""
     arguments = sys.argv[1:] if argv is None else list(argv)
+    _mend_streams()
     try:
         grammar = parser()
         options = grammar.parse_args(arguments)
@@ -34,16 +36,26 @@ def main(argv: Sequence[str] | None = None) -> int:
     except UsageError as error:
         print(f"odernn: {error}", file=sys.stderr)
         return WRONG
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as interrupt:
+        print(f"odernn: {str(interrupt) or 'interrupted.'}", file=sys.stderr)
         return INTERRUPTED
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains once more at its end
         return BROKEN_PIPE
     except OSError as error:  # a full disk, a folder without permission
-        print(f"odernn: {error}", file=sys.stderr)
+        where = f"{error.filename}: " if error.filename else ""
+        print(f"odernn: {where}{error.strerror or error}.", file=sys.stderr)
         return WRONG
     except SystemExit as end:  # argparse, after --help or a wrong option
         return end.code if isinstance(end.code, int) else WRONG
+
+
+def _mend_streams() -> None:
+    """A closed stream is a silent one, and a character that the terminal cannot show is a question mark."""
+    sys.stdout = sys.stdout or open(os.devnull, "w")  # noqa: SIM115 (open until the end)
+    sys.stderr = sys.stderr or open(os.devnull, "w")  # noqa: SIM115
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")
 
 
 def parser() -> argparse.ArgumentParser:
@@ -122,12 +134,12 @@ def _run(options: argparse.Namespace) -> int:
 def _report(options: argparse.Namespace) -> int:
     from importlib import import_module
 
-    from .catalogue import ROOT
+    from .catalogue import PUBLISHED
     from .row import read, rows_file
 
     if options.published == (options.folder is not None):
         raise UsageError("report needs a folder of results, or --published.")
-    folder = ROOT / "reports" / "published" if options.published else options.folder
+    folder = PUBLISHED if options.published else options.folder
     found = read(rows_file(folder))
     for sentence in found.torn:
         print(f"odernn: {sentence}", file=sys.stderr)

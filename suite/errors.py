@@ -14,6 +14,10 @@ class Diverged(ArithmeticError):  # noqa: N818 (an outcome, not a mistake)
     """A computation left the finite numbers, or its loss grew past any use; the message says which and when."""
 
 
+PLUGIN_ERRORS = (Exception, SystemExit)
+"""What a plugin's code may raise that must become a sentence or a row; Ctrl-C is not the plugin's."""
+
+
 def nearest(name: str, valid: Iterable[str]) -> str:
     """A half sentence with the nearest valid name, or with all of them when none is near."""
     names = sorted(valid)

@@ -10,12 +10,12 @@ import itertools
 import json
 import re
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from .errors import UsageError, nearest
+from .errors import UsageError, nearest, unknown
 from .row import Point, identity
 
 Axis: TypeAlias = tuple[Any, ...]
@@ -24,6 +24,7 @@ SECTIONS = ("task", "solver", "budget")
 TOP = ("name", "summary", "seeds", "dtype", "grid", *SECTIONS)
 GRID = ("seeds", "dtype", *SECTIONS)
 DTYPES = ("float32", "float64")
+NAMES = ("task.name", "solver.cell", "solver.tableau", "solver.backend")
 TRUE_FIELD = "true-field"
 """The cell that learns nothing; a budget of updates means nothing to it and is left out of its points."""
 
@@ -49,11 +50,13 @@ class Experiment:
     def with_axis(self, axis: str, values: Sequence[Any]) -> Experiment:
         """The experiment with an axis replaced in every grid that has it.
 
-        axis: "solver.step", or "step" where only one section has such a key; budget keys are in every grid. Raises
-        `UsageError` for an axis that no grid has (with the nearest) or that is ambiguous.
+        axis: "solver.step", or "step" where only one section has such a key; budget keys are in every grid. "seeds"
+        of one number is a number of seeds, as in a file. Raises `UsageError` for an axis that no grid has (with the
+        nearest) or that is ambiguous.
         """
         known = {key for grid in self.grids for key in grid} | {f"budget.{key}" for key in _budget()}
-        axis = {"seeds": "seed"}.get(axis, axis)
+        if axis == "seeds":
+            axis, values = "seed", _seeds(values[0] if len(values) == 1 else list(values), "axis 'seeds'")
         hits = sorted(key for key in known if key == axis or key.partition(".")[2] == axis)
         if not hits:
             short = known | {key.partition(".")[2] for key in known if "." in key}
@@ -91,7 +94,6 @@ def load_experiment(name: str | Path) -> Experiment:
     path = Path(name)
     if path.suffix != ".toml" and path.name == str(name):
         from .catalogue import entries
-        from .errors import unknown
 
         shipped = entries("experiment")
         if str(name) not in shipped:
@@ -116,11 +118,16 @@ def parse(text: str, source: str) -> Experiment:
         reason = str(error).split(" (at ")[0]
         raise UsageError(f"{source}, line {line}: {reason}.") from None
 
-    def line_of(key: str) -> str:
+    lines = text.splitlines()
+    starts = [number for number, one in enumerate(lines) if re.match(r"\s*\[\[\s*grid\s*\]\]", one)]
+
+    def line_of(key: str, grid: int = 0) -> str:
+        """Where a key stands: in the grid of that number (from 1; 0 is what comes before them), else anywhere."""
         last = re.escape(key.rpartition(".")[2])
-        for number, one in enumerate(text.splitlines(), 1):
-            if re.match(rf"\s*\[*\s*([\w-]+\s*\.\s*)*[\"']?{last}[\"']?\s*[=.\]]", one):
-                return f"{source}, line {number}"
+        ends = [0, *starts, len(lines)]
+        for number in (*range(*ends[grid : grid + 2]), *range(len(lines))):
+            if re.match(rf"\s*\[*\s*([\w-]+\s*\.\s*)*[\"']?{last}[\"']?\s*[=.\]]", lines[number]):
+                return f"{source}, line {number + 1}"
         return source
 
     for key in data:
@@ -137,33 +144,38 @@ def parse(text: str, source: str) -> Experiment:
     if not isinstance(grids, list) or not grids or not all(isinstance(grid, dict) for grid in grids):
         raise UsageError(f"{source}: an experiment needs at least one [[grid]].")
     shared = {key: value for key, value in data.items() if key in GRID}
-    return Experiment(data["name"], data["summary"], tuple(_grid(shared, grid, line_of) for grid in grids))
+    read = [_grid(shared, grid, line_of, number) for number, grid in enumerate(grids, 1)]
+    return Experiment(data["name"], data["summary"], tuple(read))
 
 
-def _grid(shared: Mapping[str, Any], own: Mapping[str, Any], line_of: Any) -> dict[str, Axis]:
+def _grid(
+    shared: Mapping[str, Any], own: Mapping[str, Any], place: Callable[[str, int], str], number: int
+) -> dict[str, Axis]:
+    """The axes of the grid of that number. place: the line of a key in a grid, 0 for what is shared."""
+
+    def line_of(key: str) -> str:
+        return place(key, number)
+
     for key in own:
         if key not in GRID:
             raise UsageError(f"{line_of(key)}: unknown key {key!r} of a grid: {nearest(key, GRID)}")
     axes: dict[str, Axis] = {}
     for section in SECTIONS:
-        for part in (shared, own):
+        for part, home in ((shared, 0), (own, number)):
             table = part.get(section, {})
             if not isinstance(table, dict):
-                raise UsageError(f"{line_of(section)}: {section!r} is {table!r}: expected keys, {section}.name say.")
+                raise UsageError(
+                    f"{place(section, home)}: {section!r} is {table!r}: expected keys, {section}.name say."
+                )
             for key, value in table.items():
                 if isinstance(value, dict):
                     raise UsageError(
-                        f"{line_of(key)}: '{section}.{key}' is a table: expected a value or a list of them."
+                        f"{place(key, home)}: '{section}.{key}' is a table: expected a value or a list of them."
                     )
                 axes[f"{section}.{key}"] = tuple(value) if isinstance(value, list) else (value,)
     dtype = own.get("dtype", shared.get("dtype", "float32"))
-    seeds = own.get("seeds", shared.get("seeds", 1))
     axes["dtype"] = tuple(dtype) if isinstance(dtype, list) else (dtype,)
-    if isinstance(seeds, int) and not isinstance(seeds, bool):
-        seeds = list(range(seeds))
-    if not isinstance(seeds, list):
-        raise UsageError(f"{line_of('seeds')}: 'seeds' is {seeds!r}: expected a number of seeds or a list of them.")
-    axes["seed"] = tuple(seeds)
+    axes["seed"] = _seeds(own.get("seeds", shared.get("seeds", 1)), f"{line_of('seeds')}: 'seeds'")
     for key in ("task.name", "solver.cell"):
         if key not in axes:
             raise UsageError(f"{line_of('grid')}: a grid needs a '{key}'.")
@@ -172,10 +184,29 @@ def _grid(shared: Mapping[str, Any], own: Mapping[str, Any], line_of: Any) -> di
     return axes
 
 
+def _seeds(given: Any, what: str) -> Axis:
+    """The seeds of a number of them, 0 .. number - 1, or of a list. Raises `UsageError`."""
+    if isinstance(given, int) and not isinstance(given, bool) and given > 0:
+        return tuple(range(given))
+    if not isinstance(given, list):
+        raise UsageError(f"{what} is {given!r}: expected a number of seeds, at least 1, or a list of them.")
+    return tuple(given)
+
+
+def _is_value(value: Any) -> bool:
+    """Whether a row can hold it: not so a TOML date or table."""
+    return isinstance(value, str | int | float) or (isinstance(value, list) and all(map(_is_value, value)))
+
+
 def _check(key: str, values: Axis, what: str) -> None:
     """Values that are wrong whatever the task and the solver say. Raises `UsageError`."""
     if not values:
         raise UsageError(f"{what} is an empty list: expected at least one value.")
+    for value in values:
+        if key in NAMES and not isinstance(value, str):
+            raise UsageError(f"{what} is {value!r}: expected a name.")
+        if not _is_value(value):
+            raise UsageError(f"{what} is {value!r}: expected a number, a string, true, false, or a list of these.")
     if key == "seed":
         for value in values:
             if isinstance(value, bool) or not isinstance(value, int) or value < 0:
@@ -218,12 +249,20 @@ def _point(values: Mapping[str, Any], device: str) -> Point:
     return {**sections, "budget": budget, "seed": seed, "device": device, "dtype": dtype}
 
 
-def value_of(text: str) -> Any:
-    """A value of `--set`: a TOML number, boolean, array or quoted string, else the bare text."""
+def values_of(text: str) -> list[Any]:
+    """The values of `--set`: those of a TOML array, with or without its brackets; words between commas may be bare."""
+    found = _toml_values(text)
+    if found is None:
+        found = [value for part in text.split(",") for value in _toml_values(part) or [part.strip()]]
+    return found[0] if len(found) == 1 and isinstance(found[0], list) else found
+
+
+def _toml_values(text: str) -> list[Any] | None:
     try:
-        return tomllib.loads(f"value = {text}")["value"]
+        values: list[Any] = tomllib.loads(f"values = [{text}]")["values"]
     except tomllib.TOMLDecodeError:
-        return text
+        return None
+    return values
 
 
 def _toml(value: Any) -> str:

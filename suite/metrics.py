@@ -43,7 +43,7 @@ _MEASURED = (
     Metric("initial_conditions", "1", "none", "number of forecasts that were scored"),
     Metric("error", "1", "lower", "maximum error at the final time, over the reference's largest component"),
     Metric("observed_order", "1", "none", "slope of log error against log step"),
-    Metric("train_loss", "1", "lower", "training loss at the last update"),
+    Metric("train_loss", "1", "lower", "training loss, mean over the last tenth of the updates"),
     Metric("gradient_ratio", "1", "none", "norm of dL/dy at the first step over that at the last, after training"),
     Metric("gradient_ratio_before", "1", "none", "the same ratio before training"),
 )

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import re
 import signal
 import tempfile
 import threading
@@ -73,9 +74,14 @@ def warm_up() -> None:
     multiprocessing.get_context("forkserver").set_forkserver_preload(PRELOAD)
     before = {name: os.environ.get(name) for name in ONE_THREAD}
     os.environ.update(ONE_THREAD)  # the server's libraries read them when they are imported
+    # Ctrl-C is the parent's to handle: the server inherits that it is ignored. Only the main thread may say so.
+    main = threading.current_thread() is threading.main_thread()
+    handler = signal.signal(signal.SIGINT, signal.SIG_IGN) if main else None
     try:
         forkserver.ensure_running()
     finally:
+        if handler is not None:
+            signal.signal(signal.SIGINT, handler)
         for name, value in before.items():
             if value is None:
                 del os.environ[name]
@@ -175,11 +181,18 @@ def _death(one: _Running) -> str:
             reason += " (the system does so when it runs out of memory)"
     else:
         reason = f"the process ended with exit status {code} before it gave a result"
+    return "\n".join([f"{reason}.", *_last_words(one.log)])
+
+
+def _last_words(log: Path) -> list[str]:
+    """The last five lines that a run printed, at most 300 characters of each, files without their folders."""
     try:
-        printed = one.log.read_text(errors="replace").strip().splitlines()[-5:]
+        with log.open("rb") as file:
+            file.seek(max(0, log.stat().st_size - 4096))
+            text = file.read().decode(errors="replace")
     except OSError:
-        printed = []
-    return "\n".join([f"{reason}.", *printed])
+        return []
+    return [re.sub(r'(?<=File ")[^"]*/', "", line)[:300] for line in text.strip().splitlines()[-5:]]
 
 
 def _resident(one: _Running) -> int:
@@ -200,18 +213,13 @@ def _resident(one: _Running) -> int:
 
 
 def _end(one: _Running) -> None:
-    """Kill what is left of a run, children first found, and free what it held."""
-    import psutil
-
-    children: list[psutil.Process] = []
-    if one.process.is_alive():
-        with suppress(psutil.Error):
-            children = psutil.Process(one.process.pid).children(recursive=True)
+    """Kill what is left of a run and of the processes it started, and free what it held."""
+    assert one.process.pid is not None
+    with suppress(OSError):  # it may be gone
+        os.killpg(one.process.pid, signal.SIGKILL)
+    if one.process.is_alive():  # it had not come to lead its group
         one.process.kill()
         one.process.join(5)
-    for child in children:
-        with suppress(psutil.Error):
-            child.kill()
     one.connection.close()
 
 
@@ -219,7 +227,7 @@ def _end(one: _Running) -> None:
 
 
 def _work(point: Point, facts: Mapping[str, Any], connection: Connection, log: str) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
+    os.setsid()  # a group of its own, which ends with it: Ctrl-C is the parent's to handle
     threading.Thread(target=_end_with_parent, daemon=True).start()
     target = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     os.dup2(target, 1)  # what a run prints must not cross the parent's progress; it is kept for a reason of death
@@ -235,4 +243,4 @@ def _end_with_parent() -> None:
     parent = multiprocessing.parent_process()
     if parent is not None:
         parent.join()
-        os._exit(1)
+        os.killpg(0, signal.SIGKILL)

@@ -45,6 +45,11 @@ KEYS = (
     "finished",
 )
 NUMERIC = ("task", "solver", "budget", "metrics", "curves", "cost", "properties")
+_TYPES: Mapping[str, type] = (
+    dict.fromkeys((*NUMERIC, "environment"), dict)
+    | dict.fromkeys(("schema", "seed"), int)
+    | dict.fromkeys(("id", "experiment", "device", "dtype", "status", "reason", "started", "finished"), str)
+)
 FAILURES = ("failed", "timeout", "memory")
 """The statuses of a run that went wrong. "diverged" is a result, and so is "skipped"."""
 
@@ -160,9 +165,10 @@ def read(path: Path) -> Rows:
             continue
         if row.get("schema") != SCHEMA:
             raise UsageError(f"{path}, line {number}: schema {row.get('schema')!r}, expected {SCHEMA}.")
-        missing = [key for key in KEYS if key not in row]
-        if missing:
-            raise UsageError(f"{path}, line {number}: not a row, {missing[0]!r} is missing.")
+        for key in KEYS:
+            if not isinstance(row.get(key), _TYPES[key]):
+                wrong = f"is no {_TYPES[key].__name__}" if key in row else "is missing"
+                raise UsageError(f"{path}, line {number}: not a row, {key!r} {wrong}.")
         rows.append(row)
     return Rows(rows, torn)
 

@@ -9,18 +9,19 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from importlib import import_module
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, cast, get_args
 
 from .catalogue import build_task
-from .contracts import Budget, Outcome, Solver, Task
+from .contracts import Budget, Outcome, Solver, Status, Task
 from .cost import measured
 from .environment import environment
 from .errors import Diverged, UsageError
-from .row import SCHEMA, Point, Row, identity, plain
+from .row import SCHEMA, Point, Row, encode, identity, plain
 
 
 def run(point: Point, facts: Mapping[str, Any] | None = None) -> Row:
-    """Put one task to one solver with one seed. Every exception becomes a status and a reason; none is raised.
+    """Put one task to one solver with one seed. Every exception becomes a status and a reason; none is raised but
+    `SystemExit`, which the process of the run turns into its end.
 
     facts: `environment.host()` of the process that asks; taken here when absent.
     """
@@ -30,8 +31,7 @@ def run(point: Point, facts: Mapping[str, Any] | None = None) -> Row:
         try:
             task, solver = build(point)
             properties = {"primary_metric": task.primary_metric, "task": _entries(task), **solver.properties()}
-            outcome = task.evaluate(solver, point["seed"], Budget(**point["budget"]))
-            plain([outcome.metrics, outcome.curves, outcome.cost, outcome.properties])
+            outcome = _checked(task.evaluate(solver, point["seed"], Budget(**point["budget"])))
         except Diverged as error:
             outcome = Outcome(status="diverged", reason=str(error))
         except UsageError as error:
@@ -41,6 +41,7 @@ def run(point: Point, facts: Mapping[str, Any] | None = None) -> Row:
         except Exception as error:  # a plugin may raise anything; its row says what, and the other runs go on
             out = "out of memory" in str(error)
             outcome = Outcome(status="memory" if out else "failed", reason=_reason(error))
+    reason = outcome.reason.encode(errors="replace").decode()  # half a surrogate pair is no UTF-8
     parts = {
         "metrics": outcome.metrics,
         "curves": outcome.curves,
@@ -49,7 +50,7 @@ def run(point: Point, facts: Mapping[str, Any] | None = None) -> Row:
     }
     engine = {"engine": properties["engine"]} if "engine" in properties else {}
     placed = {**point, "solver": {**engine, **point["solver"]}}
-    return {**row_of(placed, outcome.status, outcome.reason, parts, environment(facts), started), "id": identity(point)}
+    return {**row_of(placed, outcome.status, reason, parts, environment(facts), started), "id": identity(point)}
 
 
 def build(point: Point) -> tuple[Task, Solver]:
@@ -97,8 +98,22 @@ def _entries(task: Task) -> dict[str, Any]:
     return {"name": task.name, **asdict(cast(Any, task))}
 
 
+def _checked(outcome: Any) -> Outcome:
+    """The outcome itself. Raises `TypeError` or `ValueError` where a task gives what no row can hold."""
+    if not isinstance(outcome, Outcome):
+        raise TypeError(f"the task's outcome is a {type(outcome).__name__}: expected an Outcome")
+    if outcome.status not in get_args(Status):
+        raise ValueError(f"the task's status is {outcome.status!r}: expected one of {', '.join(get_args(Status))}")
+    metrics: Mapping[str, Any] = outcome.metrics
+    for name, value in metrics.items():
+        if isinstance(value, str) or not isinstance(plain(value), int | float | str):  # NaN is plain as a string
+            raise TypeError(f"metric {name!r} is {value!r}: expected a number")
+    encode({"all": [outcome.metrics, outcome.curves, outcome.cost, outcome.properties]}).encode()
+    return outcome
+
+
 def _reason(error: Exception) -> str:
     """The type, the message and the innermost calls, by file name alone: rows are published, a machine's paths not."""
     frames = traceback.extract_tb(error.__traceback__)[-4:]
     calls = [f"  {Path(one.filename).name}:{one.lineno} in {one.name}: {one.line}" for one in frames]
-    return "\n".join([f"{type(error).__name__}: {error}", *calls])
+    return "\n".join([f"{type(error).__name__}: {str(error)[:2000]}", *calls])

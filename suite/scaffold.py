@@ -10,6 +10,9 @@ from string import Template
 from .catalogue import entries
 from .errors import UsageError
 
+_TAKEN = ("Array", "Batch", "LearningTask", "Verdict", "UsageError", "True", "False", "None")
+"""Names that a class in the generated files cannot have."""
+
 _FILES = {
     "pyproject.toml.template": "pyproject.toml",
     "README.md.template": "README.md",
@@ -22,11 +25,16 @@ _FILES = {
 def new_task(name: str, out: Path | None = None) -> list[Path]:
     """Write the package of a task called `name` into `out` (default: ./odernn-<name>); the files written.
 
-    Raises `UsageError` for a name that is no lower-case identifier or is taken, and for a folder that is not empty.
+    Raises `UsageError` for a name that is no lower-case identifier of at most 60 characters or is taken, and for a
+    folder that is not empty.
     """
     module = name.replace("-", "_")
-    if re.fullmatch(r"[a-z][a-z0-9]*([_-][a-z0-9]+)*", name) is None or keyword.iskeyword(name):
+    shaped = re.fullmatch(r"[a-z][a-z0-9]*([_-][a-z0-9]+)*", name) is not None and len(name) <= 60
+    class_name = "".join(part.capitalize() for part in module.split("_"))
+    if not shaped or keyword.iskeyword(name):
         raise UsageError(f"task name {name!r}: expected lower-case words joined by '-', such as 'delayed-echo'.")
+    if class_name in _TAKEN:
+        raise UsageError(f"task name {name!r}: its class cannot be called {class_name}, expected another name.")
     taken = {known.replace("-", "_") for known in entries("task")}
     if module in taken:
         raise UsageError(f"task name {name!r} is taken: 'odernn list tasks' shows them all.")
@@ -37,7 +45,7 @@ def new_task(name: str, out: Path | None = None) -> list[Path]:
         "name": name,
         "module": module,
         "project": f"odernn-{module.replace('_', '-')}",
-        "class_name": "".join(part.capitalize() for part in module.split("_")),
+        "class_name": class_name,
     }
     try:
         folder.mkdir(parents=True, exist_ok=True)

@@ -14,8 +14,9 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, NoReturn
 
-from .errors import UsageError, unknown
-from .experiment import Experiment, load_experiment, value_of
+from .catalogue import PUBLISHED, build_task
+from .errors import PLUGIN_ERRORS, UsageError, unknown
+from .experiment import TRUE_FIELD, Experiment, load_experiment, values_of
 from .pool import GIB, Limits, run_all, warm_up
 from .progress import Pace, Progress, duration
 from .row import FAILURES, FILE, Point, Row, Rows, describe, existing, identity, read, writer
@@ -94,7 +95,7 @@ def _shaped(name: str, request: Request) -> Experiment:
         axis, equals, values = setting.partition("=")
         if not equals or not values:
             raise UsageError(f"--set {setting!r}: expected AXIS=VALUE,VALUE,... such as step=0.5,1.")
-        experiment = experiment.with_axis(axis.strip(), [value_of(value.strip()) for value in values.split(",")])
+        experiment = experiment.with_axis(axis.strip(), values_of(values))
     return experiment if request.seeds is None else experiment.with_seeds(request.seeds)
 
 
@@ -132,20 +133,19 @@ def _plan(experiment: Experiment, rows: Rows, device: str, request: Request) -> 
 def _placed(point: Point, device: str, experiment: str) -> Point:
     """The point on its device, checked. "auto" takes the GPU for a point that learns and can run there."""
     if device == "auto":
-        if point["solver"]["cell"] != "true-field" and _has_cuda():
+        if point["solver"]["cell"] != TRUE_FIELD and _has_cuda():
             try:
                 return _placed(point, "cuda", experiment)
             except UsageError:
                 pass  # a library of the CPU alone; whatever else is wrong is said below
         device = "cpu"
     placed = {**point, "device": device}
-    from .catalogue import build_task
-
     try:
         build_task(point["task"])
         import_module("odernn.solvers.solver").validate(point["solver"], point["task"], device, point["dtype"])
-    except UsageError as error:
-        raise UsageError(f"{experiment}, point {describe(placed)!r}: {error}") from error
+    except PLUGIN_ERRORS as error:  # a plugin may raise anything where it is built
+        said = str(error) if isinstance(error, UsageError) else f"{type(error).__name__}: {error}"
+        raise UsageError(f"{experiment}, point {describe(placed)!r}: {said}") from error
     return placed
 
 
@@ -167,16 +167,8 @@ def _jobs(request: Request, points: Iterable[Point]) -> int:
 def _history(plans: Sequence[_Plan]) -> list[Row]:
     """Rows that tell how long points take: those in the folders, and the published ones."""
     rows = [row for plan in plans for row in plan.stored.rows]
-    if published().is_file():
-        rows += read(published()).rows
-    return rows
-
-
-def published() -> Path:
-    """The file of the rows that come with the package."""
-    from .catalogue import ROOT
-
-    return ROOT / "reports" / "published" / FILE
+    published = PUBLISHED / FILE
+    return rows + read(published).rows if published.is_file() else rows
 
 
 def _announce(plan: _Plan, pace: Pace, jobs: int) -> None:
@@ -235,8 +227,8 @@ def _gather(plan: _Plan, pace: Pace, request: Request) -> dict[str, Row]:
                 work.close()  # type: ignore[attr-defined]
                 progress.close()
     except KeyboardInterrupt:
-        say(f"odernn: interrupted after {len(rows)} of {len(plan.missing)} points; the same command goes on from here.")
-        raise
+        so_far = f"interrupted after {len(rows)} of {len(plan.missing)} points"
+        raise KeyboardInterrupt(f"{so_far}; the same command goes on from here.") from None
     finally:
         signal.signal(signal.SIGTERM, before)
     return rows

@@ -1,7 +1,7 @@
 """The adding problem: remember two marked numbers among many, and give their sum at the end.
 
 Hochreiter and Schmidhuber 1997, Neural Computation 9(8):1735, section 5.4 (there with other scaling); in today's form
-Arjovsky, Shah and Bengio 2016, arXiv:1511.06464, section 4.2. Where the two marks may lie differs between codes.
+Arjovsky, Shah and Bengio 2016, arXiv:1511.06464. Where the two marks may lie differs between codes.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The copying memory problem: read some symbols, wait, and repeat them.
 
 Hochreiter and Schmidhuber 1997, Neural Computation 9(8):1735; in today's form Arjovsky, Shah and Bengio 2016,
-arXiv:1511.06464, section 4.1. Codes that quote one another lay it out differently, so each layout has a name here.
+arXiv:1511.06464. Codes that quote one another lay it out differently, so each layout has a name here.
 With K symbols of C classes, blank 0, symbols 1..C and a marker C + 1, every sequence has T + 2K steps, and the symbols
 are asked for, in order, at the last K of them.
 """

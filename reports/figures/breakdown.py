@@ -47,12 +47,13 @@ def paint(frame: pd.DataFrame) -> Canvas | None:
                 bottom += count
             ticks.append((place, f"{step:g}"))
             place += 1
-        ax.set_xticks([t[0] for t in ticks], [t[1] for t in ticks])
+        many_bars = len(ticks) > 8
+        ax.set_xticks([t[0] for t in ticks], [t[1] for t in ticks], rotation=90 if many_bars else 0)
         for tableau, places in groups.items():
             middle = sum(places) / len(places)
             ax.annotate(
                 style.plain(style.short(style.label(str(tableau)), 14)),
-                (middle, -0.2),
+                (middle, -0.27 if many_bars else -0.2),
                 xycoords=("data", "axes fraction"),
                 ha="center",
                 va="top",

@@ -32,7 +32,8 @@ def paint(frame: pd.DataFrame) -> Canvas | None:
         style.head(ax, f"{backend} · {device} · {dtype}", panels=min(len(panels), 2))
         style.log_ticks(ax)
     handles = []
-    for name in style.by_name(rows["solver.tableau"]):
+    claimed = rows["properties.claimed_order"].fillna(rows["properties.order"]).groupby(rows["solver.tableau"]).first()
+    for name in sorted(style.by_name(rows["solver.tableau"]), key=lambda name: float(claimed.fillna(99)[name])):
         orders = rows.loc[rows["solver.tableau"] == name, "metrics.observed_order"].dropna()
         tail = f"order {orders.median():.2f}" if len(orders) else "no order observed"
         look = {"color": style.colour(name), "marker": style.marker(name), "linestyle": style.dashes(name)}

@@ -32,13 +32,14 @@ def paint(frame: pd.DataFrame) -> Canvas | None:
     axes = canvas.subplots(depth + 1, len(systems), squeeze=False, sharex="col", height_ratios=[1.0] * depth + [1.4])
     for column, ((task, _), lines) in enumerate(zip(systems, chosen, strict=True)):
         errors = axes[depth][column]
+        first = depth - len(lines)  # the true field stands in the same row everywhere, just above the errors
         for place in range(depth):
             ax = axes[place][column]
-            if place >= len(lines):
+            if place < first:
                 ax.remove()
                 continue
-            _pair(ax, lines[place], {1: 84, 2: 46}.get(len(systems), 34))
-            if place == 0:
+            _pair(ax, lines[place - first], {1: 84, 2: 46}.get(len(systems), 34))
+            if place == first:
                 ax.annotate(
                     style.plain(style.short(str(task), 28)),
                     (0, 1.28),
@@ -63,14 +64,16 @@ def paint(frame: pd.DataFrame) -> Canvas | None:
 
 
 def _chosen(part: pd.DataFrame) -> list[pd.Series[Any]]:
-    """Of every cell the best setting's middle seed, best cells first; then the true field with the first's tableau."""
+    """Of every cell the best setting's middle seed, best cells first; then the true field with the best one's tableau."""
     learned = part[part["solver.cell"] != "true-field"]
     found = [_middle(group) for _, group in learned.groupby("solver.cell", sort=True)]
     found.sort(key=lambda line: -float(np.nan_to_num(line["metrics.valid_prediction_time"])))
     true = part[part["solver.cell"] == "true-field"]
-    same = true[true["solver.tableau"] == (found[0]["solver.tableau"] if found else "")]
     if not len(true):
         return found[:SOLVERS]
+    same = true[true["solver.tableau"] == next((f["solver.tableau"] for f in found if f["solver.tableau"]), "")]
+    plain = same[same["step_label"] == ""]  # one step a sample, as a learned field has it
+    same = plain if len(plain) else same
     return [*found[: SOLVERS - 1], _middle(same if len(same) else true)]
 
 
@@ -110,8 +113,8 @@ FIGURE = Figure(
     title="Chaotic forecasts",
     caption=(
         "First component of the first test forecast, in Lyapunov times, for each cell the setting with the longest "
-        "median valid time and of its seeds the middle one. Dashed: where the normalised error passes 0.4. At the "
-        "bottom the error."
+        "median valid time and of its seeds the middle one; then the problem's own field, stepped with the tableau of "
+        "the best cell that has one. Dashed: where the normalised error passes 0.4. At the bottom the error."
     ),
     paint=paint,
 )

@@ -38,7 +38,7 @@ def paint(frame: pd.DataFrame) -> Canvas | None:
         style.log_ticks(ax, "y")
     hollow = {"linestyle": "none", "markerfacecolor": "none"}
     marks = [
-        style.handle("at least: no size tried solves", marker="^", **hollow),
+        style.handle("more than: no size tried solves", marker="^", **hollow),
         style.handle("at most: the smallest solves", marker="v", **hollow),
     ]
     style.legend(canvas, [*handles.values(), *marks])
@@ -53,9 +53,9 @@ def _nothing() -> Any:
 
 def _line(ax: Any, cell: str, tableau: str, line: pd.DataFrame) -> None:
     colour = style.colour(cell)
-    done, solves = line[line["state"] == "solved"], line[line["state"] != "censored"]
+    done, solves = line[line["state"] == "solved"], line[line["state"] != "more than"]
     ax.plot(done["memory length"], done["parameters"], "o", color=colour)
-    for state, mark in (("censored", "^"), ("at most", "v")):
+    for state, mark in (("more than", "^"), ("at most", "v")):
         part = line[line["state"] == state]
         ax.plot(part["memory length"], part["parameters"], mark, color=colour, markerfacecolor="none", markersize=6)
     ax.plot(solves["memory length"], solves["parameters"], color=colour, linestyle=style.dashes(tableau), linewidth=1)

@@ -9,6 +9,7 @@ import pandas as pd
 
 from .. import style
 from ..frame import over_seeds
+from ..merge import without_backends
 from ..pieces import Figure
 
 if TYPE_CHECKING:
@@ -19,7 +20,11 @@ LINES = 40
 
 
 def paint(frame: pd.DataFrame) -> Canvas | None:
-    """One panel per system, a line per setting, the longest valid time on top; a cross for one without a result."""
+    """One panel per system, a line per setting, the longest valid time on top; a cross for one without a result.
+
+    Backends that give the true field the same numbers share a line. Where there are too many, learned settings and the
+    true field in single steps stay first.
+    """
     rows = frame[frame["kind"] == "forecast"]
     if rows.empty or not rows[VALID].notna().any():
         return None
@@ -31,7 +36,9 @@ def paint(frame: pd.DataFrame) -> Canvas | None:
         table = over_seeds(part, values).sort_values(
             f"{VALID} median", ascending=False, na_position="last", kind="stable"
         )
-        panels.append((str(task), table.head(LINES), len(table)))
+        table = without_backends(table, tuple(f"{name} median" for name in values[:3]))
+        kept = ((table["cell"] == "true-field") & (table["step"] != "")).sort_values(kind="stable").index[:LINES]
+        panels.append((str(task), table.loc[sorted(kept)].reset_index(drop=True), len(table)))
     heights = [0.17 * len(table) + 0.55 for _, table, _ in panels]
     canvas = Canvas(figsize=(style.WIDTH, sum(heights)), layout="constrained")
     axes = canvas.subplots(len(panels), 1, squeeze=False, height_ratios=heights)
@@ -39,13 +46,13 @@ def paint(frame: pd.DataFrame) -> Canvas | None:
     for ax, (task, table, count) in zip(axes[:, 0], panels, strict=True):
         for place, line in enumerate(table.to_dict("records")):
             _line(ax, place, line)
-        ax.set_yticks(range(len(table)), [_name(line, mixed) for line in table.to_dict("records")])
+        ax.set_yticks(range(len(table)), [_name(line, mixed) for line in table.to_dict("records")], fontsize=7)
         ax.set_ylim(len(table) - 0.4, -0.6)
         ax.set_xlim(left=0, right=None if table[f"{VALID} median"].notna().any() else 1)
         baseline = table["metrics.baseline_valid_prediction_time median"].dropna()
         if len(baseline):
             ax.axvline(float(baseline.iloc[0]), color=style.GREY, linestyle=(0, (2, 2)), linewidth=1)
-        left_out = f" (the first {LINES} of {count})" if count > LINES else ""
+        left_out = f" ({LINES} of {count})" if count > LINES else ""
         ax.set(title=style.plain(task + left_out), xlabel="valid prediction time, Lyapunov times")
     handles = [
         style.handle("learned field", marker="o", linestyle="-"),
@@ -59,7 +66,10 @@ def paint(frame: pd.DataFrame) -> Canvas | None:
 
 
 def _name(line: dict[Any, Any], mixed: list[str]) -> str:
-    parts = [style.short(", ".join(p for p in (line["solver"], line["options"]) if p), 36), *(line[c] for c in mixed)]
+    backend = f"{line['backend'].count(',') + 1} backends" if "," in line["backend"] else line["backend"]
+    step = f"h={line['step']:g}" if isinstance(line["step"], float) else line["step"]
+    words = ["true" if line["cell"] == "true-field" else line["cell"], line["tableau"], backend if backend not in ("native", "torch") else "", step]
+    parts = [style.short(" · ".join(w for w in (*words, line["options"]) if w), 48), *(line[c] for c in mixed)]
     failed = f" ({line['failed']} failed)" if line["failed"] and line["seeds"] else ""
     return style.plain(", ".join(parts) + failed)
 
@@ -81,7 +91,8 @@ FIGURE = Figure(
     title="How long forecasts stay valid",
     caption=(
         "Median (mark) and quartiles (line) of the valid prediction time over initial conditions, each the median "
-        "over seeds. Hollow: the problem's own field stepped by the tableau, the most that the same tableau can give."
+        "over seeds. Hollow: the problem's own field stepped by the tableau, the most that the same tableau can give; "
+        "one line where several backends give the same numbers. No backend named: native, or a library's cell."
     ),
     paint=paint,
 )

@@ -24,4 +24,5 @@ TABLE = Table(
     caption="Every run that diverged, failed, ran out of time or memory, or was skipped, with its reason.",
     make=build,
     narrow=("status", "solver", "seed", "reason"),
+    each=5,
 )

@@ -35,6 +35,21 @@ def build(frame: pd.DataFrame) -> pd.DataFrame:
     return tidy(table.sort_values(order, kind="stable", na_position="last"), COLUMNS)
 
 
+def _brief(table: pd.DataFrame) -> pd.DataFrame:
+    """One line a tableau: of its cases (problem, step) with the most backends the finest, its error in each backend."""
+    lines = []
+    backends = sorted(table["backend"].unique()) if "backend" in table else []
+    for _, group in table.groupby(["tableau", "device", "dtype"] if "tableau" in table else ["device", "dtype"]):
+        cases = [case for _, case in group.groupby(["problem", "step"] if "step" in table else ["problem"], sort=False)]
+        case = max(cases, key=lambda c: (len(c.dropna(subset="error")), -float(c["error"].fillna(1e99).max())))
+        first = case.iloc[0]
+        line = {name: first[name] for name in ("tableau", "problem", "step", "f calls") if name in table}
+        line |= {f"error {b}": case.loc[case["backend"] == b, "error"].min() for b in backends}
+        line |= {"failed": group["failed"].sum()}
+        lines.append(line | {"device": first["device"], "dtype": first["dtype"]})
+    return pd.DataFrame(lines)
+
+
 TABLE = Table(
     name="integrators",
     title="Initial value problems",
@@ -43,6 +58,7 @@ TABLE = Table(
         "field, accepted and rejected steps (means over the runs with a result), and seconds of wall time (median)."
     ),
     make=build,
-    heading=("problem", "device", "dtype"),
-    narrow=("tableau", "backend", "step", "error", "f calls", "rejected", "seconds", "failed"),
+    heading=("device", "dtype"),
+    narrow=("tableau", "problem", "step", "f calls", "error *", "failed"),
+    brief=_brief,
 )

@@ -34,10 +34,12 @@ TABLE = Table(
     title="Parameters for memory",
     caption=(
         "For every memory length, the smallest parameter count of those tried that solves the task (recall accuracy "
-        "at least 0.99, mean squared error at most 0.01, else skill at least 0.9) in more than half of its seeds. At "
-        "most = the smallest one tried solves it, and less may do; censored = none did, and the largest one tried is "
-        "shown. Skill: median over that rung's seeds; failed: over all rungs. Exponent: parameters ~ length^exponent "
-        "over the solved lengths, with its 95 % interval, from three lengths on."
+        "at least 0.99, mean squared error at most 0.01, else skill at least 0.9) in more than half of its seeds. "
+        "State tells what the count means: solved = this many do, the next smaller size tried did not; at most = "
+        "already the smallest size tried solves it, and less may do; more than = no size tried solves it, and the "
+        "largest one is shown. Skill: median over that size's seeds (1 is perfect, 0 the baseline without memory); "
+        "failed: over all sizes. Exponent: parameters ~ length^exponent over the solved lengths, with its 95 % "
+        "interval, from three lengths on."
     ),
     make=build,
     narrow=("cell", "tableau", "memory length", "parameters", "skill", "state", "seeds", "failed"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pandas as pd
 
 from ..frame import over_seeds, tidy
+from ..merge import without_backends
 from ..pieces import Table
 
 TOLERANCE = 0.25
@@ -34,6 +35,15 @@ def _verdict(difference: float) -> str:
     return "as claimed" if abs(difference) <= TOLERANCE else "higher" if difference > 0 else "lower"
 
 
+def _brief(table: pd.DataFrame) -> pd.DataFrame:
+    """What is not as claimed first; one line for backends that agree."""
+    return without_backends(table, ("observed",)).sort_values("verdict", key=lambda verdict: verdict == "as claimed", kind="stable")
+
+
+def _note(group: pd.DataFrame) -> str:
+    return f"{int((group['verdict'] == 'as claimed').sum())} of {len(group)} as claimed"
+
+
 TABLE = Table(
     name="orders",
     title="Order of convergence",
@@ -44,4 +54,6 @@ TABLE = Table(
     make=build,
     heading=("task", "device", "dtype"),
     narrow=("tableau", "backend", "claimed", "observed", "verdict", "runs", "failed"),
+    note=_note,
+    brief=_brief,
 )

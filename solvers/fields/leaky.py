@@ -1,7 +1,7 @@
 """Leaky tanh network; Elman's network at an Euler step of 1: y' = -y + tanh(W y + V u + b).
 
 Euler with step 1 gives y+ = tanh(W y + V u + b) (Elman 1990; torch.nn.RNN); with step d < 1 the leaky network
-y+ = (1 - d) y + d tanh(...). Starts as torch.nn.RNN does.
+y+ = (1 - d) y + d tanh(...). Starts as torch.nn.RNN does, with one bias where that adds two.
 """
 
 from __future__ import annotations

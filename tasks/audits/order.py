@@ -30,8 +30,10 @@ class Order(Audit):
     The rule: grids are refined until the error is below `floor`, or has reached a plateau (below 1e-5, and not a
     quarter less than on the grid with half as many intervals), or the ladder ends. The floor is raised to ten times a
     plateau. The observed order is the least-squares slope over the finest four grids above the floor. A method that
-    converges to something else than the solution shows an order near 0; one with very small principal error terms can
-    show more than its order in double precision (Bogacki & Shampine 5(4) shows 6).
+    converges to something else than the solution, by more than 1e-5, shows an order near 0; a smaller inconsistency is
+    taken for a plateau of rounding and not seen here (the recovered tableau of `solvers.backends.probe` sees it). One
+    with very small principal error terms can show more than its order in double precision (Bogacki & Shampine 5(4)
+    shows 6).
 
     floor: relative error below which rounding shows; 1e-13 suits float64, about 1e-5 float32. Raises `UsageError` for
     an unknown problem, a solver that learns, or one that chooses its steps; `Diverged` where every grid does.

@@ -45,7 +45,8 @@ class Chaos(LearningTask):
     steps of a training sequence; warmup: true states a model reads before it runs on its own output; noise: standard
     deviation, in units of sigma, of the noise on the training series (drawn once, as a measurement has it; the test is
     free of it); series, samples: the training data are `series` trajectories of `samples` points, the same for every
-    seed. Raises `UsageError` for what cannot be.
+    seed. The validation sequences of the learning curve are drawn from them too: it shows how well they are fitted, and
+    only the forecasts are of trajectories never seen. Raises `UsageError` for what cannot be.
     """
 
     system: str = "lorenz63"
@@ -132,7 +133,8 @@ class Chaos(LearningTask):
             if np.isnan(prediction[i]).all():
                 break
             if i + 1 < len(truth):
-                output = model.step(prediction[i])
+                # a lost forecast stays NaN; the model gets a number for it, lest it give up the others of the batch
+                output = model.step(np.nan_to_num(prediction[i], nan=0.0))
         return self._outcome(truth, prediction)
 
     def evaluate(self, solver: Solver, seed: int, budget: Budget) -> Outcome:

@@ -179,6 +179,71 @@ def test_adaptive_lands_on_outputs_of_a_closed_form(backend, tableau):
     assert fast[0] < fast[1]
 
 
+@backends
+@pytest.mark.parametrize(("name", "theirs"), [("dormand-prince54", "RK45"), ("bogacki-shampine32", "RK23")])
+@pytest.mark.parametrize("rtol", [1e-4, 1e-6])
+def test_adaptive_steps_are_those_of_scipys_own_pair(backend, name, theirs, rtol):
+    """y' = -y / (1 + t): steps only grow, where all three controllers agree; so scale of the error, exponent and first
+    step are SciPy's. The last steps differ, since each engine has its own way to the end."""
+    times = []
+
+    def f(t, y, drive=None, weights=()):
+        times.append(float(t))
+        return -y / (1 + float(t))
+
+    y0 = np.array([1.0, 2.0])
+    expected = solve_ivp(f, (0, 50), y0, method=theirs, rtol=rtol, atol=rtol)
+    stages = [t for t in times if t < expected.t[-4]]
+    times.clear()
+    found = backend.adaptive(f, y0, [0.0, 50.0], TABLEAUX[name], rtol, rtol)
+    np.testing.assert_allclose(times[: len(stages)], stages, rtol=1e-8)
+    assert (found.accepted, found.rejected) == (len(expected.t) - 1, 0)
+
+
+@backends
+@pairs
+def test_the_second_step_follows_the_error_of_the_first(backend, tableau):
+    """h2 = 0.9 h1 err^(-1 / (q + 1)), q the smaller order, err the root mean square of h (b - b_hat) k / scale."""
+    rtol, times, y0 = 1e-7, [], np.array([1.0, 2.0])
+
+    def f(t, y, drive=None, weights=()):
+        times.append(float(t))
+        return -y * y / (1 + float(t))
+
+    backend.adaptive(f, y0, [0.0, 50.0], tableau, rtol, rtol)
+    A, b, c, b_hat = tableau.arrays.A, tableau.arrays.b, tableau.arrays.c, tableau.arrays.b_hat
+    s = tableau.stages
+    h = times[2] / c[1]  # after f(t0) and one evaluation for the choice of h
+    second = (times[2 + (s - 1) + (not tableau.fsal)] - h) / c[1]
+    k = np.zeros((s, 2))
+    for i in range(s):
+        k[i] = f(c[i] * h, y0 + h * A[i, :i] @ k[:i])
+    scale = rtol + rtol * np.maximum(y0, y0 + h * b @ k)
+    error = np.sqrt(np.mean((h * (b - b_hat) @ k / scale) ** 2))
+    factor = 0.9 * error ** (-1 / (min(tableau.order, tableau.embedded_order) + 1))
+    assert 1 < factor < 10, "outside, the controllers bound it in ways of their own"
+    assert second / h == pytest.approx(factor, rel=1e-4)
+
+
+@backends
+def test_many_outputs_do_not_shrink_the_steps_between_them(backend):
+    def f(t, y, drive, weights):
+        return y * math.cos(float(t))
+
+    times = [0.0, *(x for k in range(1, 10) for x in (k - 1e-7, float(k))), 10.0]
+    few = backend.adaptive(f, np.ones(1), [0.0, 10.0], PAIR, 1e-6, 1e-6).accepted
+    assert backend.adaptive(f, np.ones(1), times, PAIR, 1e-6, 1e-6).accepted <= few + 2 * 18
+
+
+@backends
+def test_times_are_doubles_whatever_the_state_is(backend):
+    """At t = 1000 single precision tells times 6e-5 apart, a part in a hundred of these steps."""
+    times = [1000.0 + 0.005 * k for k in range(101)]
+    found = backend.fixed(lambda t, y, drive, weights: y * 0 + 1, torch.zeros(1), times, PAIR).states
+    assert found.dtype is torch.float32
+    np.testing.assert_allclose(found.diff(dim=0).numpy(), 0.005, rtol=0, atol=1e-6)
+
+
 # --------------------------------------------------------------------------------------------------------- held inputs
 
 

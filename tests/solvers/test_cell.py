@@ -243,6 +243,7 @@ def test_substeps_divide_the_step_under_one_held_input() -> None:
     coarse, fine = make("leaky", "euler", 0.5, substeps=4), make("leaky", "euler", 0.125)
     x = sequence()
     same(coarse(x)[0], fine(x.repeat_interleave(4, dim=0))[0][3::4])
+    same(coarse.jacobians(x), fine.jacobians(x.repeat_interleave(4, dim=0))[::4])
 
 
 def test_inputs_are_held_and_never_read_early() -> None:

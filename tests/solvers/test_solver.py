@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
+import torch
 
 from odernn.solvers.solver import build_solver, parse, validate
 from odernn.suite.contracts import Budget
 from odernn.suite.equation import Equation, symbols
 from odernn.suite.errors import Diverged, UsageError
 from odernn.tasks.adding import Adding
+from odernn.tasks.copying import Copying
 from odernn.tasks.ivp import Ivp
 
 TRUE = {"cell": "true-field", "tableau": "rk4", "backend": "native"}
@@ -126,6 +130,62 @@ def test_properties_and_parameters_of_a_learned_cell() -> None:
     spectrum = np.array(learned.outcome.curves["spectrum_after"])
     assert spectrum.shape[1] == 2
     assert np.isfinite(spectrum).all()
+
+
+def model_of(entries: dict[str, object], task: Adding | Copying, seed: int = 4) -> Any:
+    torch.manual_seed(seed)
+    return build_solver(entries, "cpu", "float64", task)._model(task)
+
+
+def test_entries_reach_the_model() -> None:
+    entries = {"cell": "cornn", "tableau": "heun2", "backend": "scipy", "step": 0.1, "hidden": 6, "substeps": 3}
+    entries |= {"gamma": 2.0, "epsilon": 0.5, "init": "orthogonal", "gain": 0.5, "input_gain": 3.0}
+    model = model_of(entries, Adding(10))
+    assert (model.tableau.name, model.backend.name, model.step, model.substeps) == ("heun2", "scipy", 0.1, 3)
+    assert {str(k): float(v) for k, v in model.field.constants.items()} == {"gamma": 2.0, "epsilon": 0.5}
+    W = model.field.matrices["W"].detach().double().numpy()
+    assert np.allclose(W.T @ W, 0.25 * np.eye(6), atol=1e-6)
+    plain = model_of({**entries, "input_gain": 1.0}, Adding(10))
+    assert torch.allclose(model.field.V, 3 * plain.field.V)
+
+
+def test_the_forget_bias_reaches_the_lstm() -> None:
+    """Tallec and Ollivier 2018 take three halves of the delay for t_max: of T + K = 110 on copying with T = 100."""
+    n = 256
+
+    def forget(bias: float | str) -> Any:
+        cell = model_of({"cell": "lstm", "hidden": n, "forget_bias": bias}, Copying(100)).cell
+        return (cell.bias_ih_l0 + cell.bias_hh_l0)[n : 2 * n].detach().double()
+
+    assert (forget(2.5) == 2.5).all()
+    u = forget("chrono").exp()
+    assert 1.0 - 1e-6 <= u.min() < 10
+    assert 155 < u.max() <= 164 + 1e-4
+
+
+def test_a_seed_draws_the_weights() -> None:
+    def drawn(seed: int) -> Any:
+        budget = Budget(updates=1, batch=2, learning_rate=1e-300)
+        learned = build_solver(LEAKY, "cpu", "float64", Adding(6)).learn(Adding(6), seed, budget)
+        return learned.forecaster._model.field.V.detach()
+
+    assert torch.equal(drawn(0), drawn(0))
+    assert (drawn(0) != drawn(1)).all()
+
+
+def test_the_spectrum_of_a_row_is_whole() -> None:
+    """Real matrices: each state's eigenvalues come in conjugate pairs and add up to the trace."""
+    entries = {**LEAKY, "cell": "antisymmetric", "tableau": "euler", "step": 0.1, "hidden": 16, "gamma": 0.1}
+    learned = build_solver(entries, "cpu", "float64", Adding(50)).learn(Adding(50), 0, Budget(updates=3, batch=4))
+    before, after = (np.array(learned.outcome.curves[f"spectrum_{when}"]) for when in ("before", "after"))
+    assert before.shape == after.shape == (12 * 16, 2)
+    assert np.abs(before - after).max() > 1e-3
+    for spectrum in (before.reshape(12, 16, 2), after.reshape(12, 16, 2)):
+        real, imaginary = spectrum[..., 0], spectrum[..., 1]
+        assert np.abs(imaginary.sum(axis=1)).max() < 1e-6
+        assert ((imaginary < -1e-3).sum(axis=1) >= 4).all()
+        assert (real.sum(axis=1) < 0).all()  # h tr diag(1 - tanh^2) (W - W^T - gamma I), at least -16 h gamma
+        assert (real.sum(axis=1) >= -16 * 0.1 * 0.1 - 1e-4).all()
 
 
 @pytest.mark.parametrize("backend", ["torchdiffeq", "torchdiffeq-adjoint", "scipy"])

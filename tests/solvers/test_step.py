@@ -34,7 +34,7 @@ def plain_step(f, t, y, h, tableau):
 @settings(max_examples=5, deadline=None)
 @given(z=st.fractions(-3, 3, max_denominator=7))
 def test_exact_step_is_the_stability_function(tableau, z):
-    """On y' = lambda y, y+ / y = det(I - zA + z 1 b^T) (Hairer, Wanner II, IV.3.17), in rationals."""
+    """On y' = lambda y, y+ / y = det(I - zA + z 1 b^T) (Hairer, Wanner II, IV.3, proposition 3.2), in rationals."""
     s = tableau.stages
     A = sympy.Matrix(s, s, lambda i, j: sympy.Rational(tableau.A[i][j]))
     b = sympy.Matrix(1, s, lambda _, j: sympy.Rational(tableau.b[j]))

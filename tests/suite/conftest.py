@@ -28,6 +28,10 @@ class Toy(Task):
     what: str = "ok"
     seconds: float = 0.0
 
+    def __post_init__(self):
+        if self.what == "refuse":
+            raise RuntimeError("no such toy")
+
     name = "toy"
     primary_metric = "error"
 
@@ -58,6 +62,20 @@ class Toy(Task):
             raise Diverged("NaN loss at update 3")
         if self.what == "usage":
             raise UsageError("that does not go together.")
+        if self.what == "chatter":
+            print('  File "/a/place/of/mine.py", line 3' + "y" * 10**6, flush=True)
+            os._exit(3)
+        if self.what == "stray":
+            child = subprocess.Popen(["sleep", "600"])
+            return Outcome(metrics={"error": float(child.pid)})
+        if self.what == "surrogate":
+            raise RuntimeError("half a pair: \\ud800")
+        if self.what == "word":
+            return Outcome(metrics={"error": "small"})
+        if self.what == "status":
+            return Outcome(status="splendid")
+        if self.what == "nothing":
+            return None
         if self.what == "object":
             return Outcome(metrics={"error": object()})
         if self.what == "noise":

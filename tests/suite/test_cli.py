@@ -103,6 +103,8 @@ def test_a_dry_run_counts_and_writes_nothing(experiment: Path, tmp_path: Path, c
         (["--set", "what=1"], "parameter 'what' of task"),
         (["--set", "tableau=eulr"], "unknown tableau 'eulr': did you mean 'euler'?"),
         (["--set", "cell=leeky"], "leeky"),
+        (["--set", "tableau=[]"], "axis 'tableau' is an empty list: expected at least one value."),
+        (["--set", "what=refuse"], "RuntimeError: no such toy"),
         (["--seeds", "0"], "the number of seeds is 0: expected at least 1."),
         (["--jobs", "0"], "--jobs is 0: expected a number above 0."),
         (["--timeout", "-1"], "--timeout is -1.0: expected a number above 0."),
@@ -159,6 +161,15 @@ def test_a_report_from_rows_alone_sets_a_torn_line_aside(experiment: Path, tmp_p
 def test_a_wrong_command_exits_2(arguments: list[str], capsys: Out) -> None:
     assert main(arguments) == 2
     assert capsys.readouterr().err
+
+
+def test_closed_streams_and_narrow_terminals_are_no_traceback() -> None:
+    command = (
+        f"{sys.executable} -m odernn.suite list >&-; echo $? >&2; "
+        f"PYTHONIOENCODING=ascii {sys.executable} -m odernn.suite list cells | tail -c 1; echo ${{PIPESTATUS[0]}} >&2"
+    )
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=True)
+    assert done.stderr.split() == ["0", "0"]
 
 
 def test_list_as_text_and_json(capsys: Out) -> None:
@@ -268,3 +279,21 @@ def test_pace_scales_with_the_work() -> None:
     assert pace.total([row(1, 1, cell="true-field")]) == pytest.approx(2.0)
     assert Pace().total([row(1, 1)]) is None
     assert [duration(s) for s in (7.4, 750, 11100)] == ["0:07", "12:30", "3:05:00"]
+
+
+def test_a_tableau_is_shown_by_its_alias_too(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["show", "dopri5", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["name"] == "dormand-prince54"
+
+
+@pytest.mark.parametrize("name", ["none", "true", "batch", "learning-task", "x" * 61, "Upper", "a--b", "../a"])
+def test_a_task_package_cannot_have_any_name(name: str, tmp_path: Path, capsys: Out) -> None:
+    assert main(["new", "task", name, "--out", str(tmp_path / "package")]) == 2
+    assert f"task name {name!r}" in capsys.readouterr().err
+    assert not (tmp_path / "package").exists()
+
+
+def test_a_task_file_that_ends_the_process_is_told(tmp_path: Path, capsys: Out) -> None:
+    (tmp_path / "leaves.py").write_text("import sys\nsys.exit(3)\n")
+    assert main(["check", str(tmp_path / "leaves.py")]) == 2
+    assert "does not import: SystemExit: 3" in capsys.readouterr().err

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from odernn.suite.errors import UsageError
-from odernn.suite.experiment import Experiment, load_experiment, parse, value_of
+from odernn.suite.experiment import Experiment, load_experiment, parse, values_of
 from odernn.suite.row import identity
 
 HEAD = 'name = "t"\nsummary = "s"\n'
@@ -105,8 +105,34 @@ def test_set_replaces_an_axis_by_its_short_or_full_name() -> None:
     assert {p["seed"] for p in experiment.with_seeds(4).points()} == {0, 1, 2, 3}
 
 
-def test_values_of_set_are_toml_or_bare_words() -> None:
-    assert [value_of(t) for t in ("1", "0.5", "1e-3", "true", "rk4", '"3"')] == [1, 0.5, 1e-3, True, "rk4", "3"]
+@pytest.mark.parametrize(
+    ("text", "values"),
+    [
+        ("1, 0.5,1e-3,true", [1, 0.5, 1e-3, True]),
+        ("rk4, euler", ["rk4", "euler"]),
+        ("chrono,1.0", ["chrono", 1.0]),
+        ('"3","a,b"', ["3", "a,b"]),
+        ("[0.5, 1]", [0.5, 1]),
+        ("[[1, 2]]", [[1, 2]]),
+        ("[]", []),
+        ("5,", [5]),
+        ("1#2", ["1#2"]),
+    ],
+)
+def test_values_of_set_are_toml_or_bare_words(text: str, values: list[object]) -> None:
+    assert values_of(text) == values
+
+
+def test_seeds_of_set_are_a_number_or_a_list_as_in_a_file() -> None:
+    experiment = read(HEAD + GRID)
+    assert {p["seed"] for p in experiment.with_axis("seeds", [3]).points()} == {0, 1, 2}
+    assert {p["seed"] for p in experiment.with_axis("seeds", [2, 4]).points()} == {2, 4}
+    assert {p["seed"] for p in experiment.with_axis("seed", [3]).points()} == {3}
+
+
+def test_an_error_names_the_line_of_its_own_grid() -> None:
+    with pytest.raises(UsageError, match=r"^t\.toml, line 18: 'solver\.step' is an empty list"):
+        read(HEAD + GRID + GRID.replace("0.5", "[]"))
 
 
 @pytest.mark.parametrize(
@@ -126,8 +152,15 @@ def test_values_of_set_are_toml_or_bare_words() -> None:
         ),
         (HEAD + GRID + "dtype = 'float46'", "line 11: 'dtype' is 'float46': did you mean 'float"),
         (HEAD + GRID + "seeds = [-1]", "line 11: 'seed' holds the seed -1: expected whole numbers from 0."),
-        (HEAD + GRID + "seeds = 0", "line 11: 'seed' is an empty list: expected at least one value."),
-        (HEAD + GRID + "seeds = 1.5", "line 11: 'seeds' is 1.5: expected a number of seeds or a list of them."),
+        (HEAD + GRID + "seeds = 0", "line 11: 'seeds' is 0: expected a number of seeds, at least 1, or a list"),
+        (HEAD + GRID + "seeds = []", "line 11: 'seed' is an empty list: expected at least one value."),
+        (HEAD + GRID + "task.day = 2020-01-01", "line 11: 'task.day' is datetime.date(2020, 1, 1): expected a number"),
+        (HEAD + GRID.replace('"native"', "3"), "line 9: 'solver.backend' is 3: expected a name."),
+        (HEAD + GRID.replace('["euler", "rk4"]', "[[1]]"), "line 8: 'solver.tableau' is [1]: expected a name."),
+        (
+            HEAD + GRID + "seeds = 1.5",
+            "line 11: 'seeds' is 1.5: expected a number of seeds, at least 1, or a list of them.",
+        ),
         (HEAD + GRID + "task.variant = []", "line 11: 'task.variant' is an empty list"),
         (HEAD + GRID + "task.a.b = 1", "'task.a' is a table: expected a value or a list of them."),
         (HEAD, "t.toml: an experiment needs at least one [[grid]]."),

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from odernn.suite.contracts import Array, Batch, Budget, LearningTask
 from odernn.suite.learn import TorchForecaster, _Objective, gradient_ratio, learn
+from odernn.suite.seeds import stream
 
 CPU = torch.device("cpu")
 
@@ -64,6 +65,46 @@ def test_learns_the_running_sum() -> None:
     assert marks["test"][-1] < marks["test"][0]
 
 
+def test_training_is_adam_with_clipping_on_named_streams() -> None:
+    """The same loop written out with torch's own parts: parameters, losses, the curve and what is called train_loss."""
+    budget = Budget(updates=20, batch=5, learning_rate=0.05, clip=0.3, evaluations=4)
+    model, twin = Linear(0.5), Linear(0.5)
+    found = learn(model, Sum(), 3, budget, CPU, torch.float64).outcome
+    rng, validation = stream(3, "sum/train"), Sum().batch(100, stream(3, "sum/validation"))
+    adam, losses, tests = torch.optim.Adam(twin.parameters(), lr=0.05), [], []
+
+    def loss_on(batch: Batch) -> Tensor:
+        return torch.nn.functional.mse_loss(twin(torch.tensor(batch.inputs))[0], torch.tensor(batch.targets))
+
+    for _ in range(20):
+        loss = loss_on(Sum().batch(5, rng))
+        adam.zero_grad()
+        loss.backward()
+        assert torch.nn.utils.clip_grad_norm_(twin.parameters(), 0.3) > 0.3  # so that the bound acts
+        adam.step()
+        losses.append(loss.item())
+        tests.append(loss_on(validation).item())
+    assert [p.item() for p in model.parameters()] == pytest.approx([p.item() for p in twin.parameters()], rel=1e-12)
+    assert found.metrics["train_loss"] == pytest.approx(np.mean(losses[-2:]), rel=1e-12)
+    marks = found.curves["learning"]
+    assert marks["updates"] == [5, 10, 15, 20]
+    assert marks["loss"] == pytest.approx([np.mean(losses[k : k + 5]) for k in (0, 5, 10, 15)], rel=1e-12)
+    assert marks["test"] == pytest.approx(tests[4::5], rel=1e-12)
+
+
+def test_training_validation_and_test_are_drawn_apart() -> None:
+    names = []
+
+    class Listening(Sum):
+        def batch(self, size: int, rng: np.random.Generator) -> Batch:
+            names.append(tuple(rng.bit_generator.state["state"].values()))
+            return super().batch(size, rng)
+
+    model = learn(Linear(0.5), Listening(), 0, Budget(updates=1), CPU, torch.float64).forecaster
+    Listening().judge(model, 0)
+    assert len(names) == len(set(names)) == 3
+
+
 def test_the_same_seed_gives_the_same_training_and_another_seed_another() -> None:
     def final(seed: int) -> list[float]:
         return learn(Linear(0.5), Sum(), seed, Budget(updates=20), CPU, torch.float64).outcome.curves["learning"][
@@ -97,6 +138,14 @@ def test_divergence_is_an_outcome_with_a_reason() -> None:
     assert found.outcome.status == "diverged"
     assert "loss" in found.outcome.reason
     assert "update 1" in found.outcome.reason
+
+
+@pytest.mark.parametrize(("gain", "status"), [(50.0, "ok"), (300.0, "diverged")])
+def test_a_loss_of_ten_thousand_times_that_of_zero_is_lost(gain: float, status: str) -> None:
+    """Outputs of gain times the answer have (gain - 1)^2 times the squared error of zero outputs: 2,401 and 89,401."""
+    model = Linear(1.0)
+    model.gain.data.fill_(gain)
+    assert learn(model, Sum(), 0, Budget(updates=1), CPU, torch.float64).outcome.status == status
 
 
 def test_nan_is_named() -> None:

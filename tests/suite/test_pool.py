@@ -42,6 +42,10 @@ def one(point: dict[str, Any], limits: Limits | None = None) -> dict[str, Any]:
         ("diverge", "diverged", "NaN loss at update 3"),
         ("usage", "failed", "that does not go together."),
         ("object", "failed", "TypeError: object is not a JSON value"),
+        ("surrogate", "failed", "RuntimeError: half a pair: ?"),
+        ("word", "failed", "metric 'error' is 'small': expected a number"),
+        ("status", "failed", "the task's status is 'splendid': expected one of ok, "),
+        ("nothing", "failed", "the task's outcome is a NoneType: expected an Outcome"),
         ("noise", "ok", ""),
     ],
 )
@@ -69,6 +73,18 @@ def test_a_reason_names_files_but_not_their_folders(point: Make, toy: Path) -> N
     reason = one(point("raise"))["reason"]
     assert "toy.py:" in reason
     assert str(toy.parent) not in reason
+
+
+def test_last_words_are_short_and_name_no_folder(point: Make) -> None:
+    reason = one(point("chatter"))["reason"]
+    assert len(reason) < 1000
+    assert "/a/place" not in reason
+
+
+def test_what_a_run_started_ends_with_it(point: Make) -> None:
+    row = one(point("stray"))
+    assert row["status"] == "ok"
+    assert gone([int(row["metrics"]["error"])])
 
 
 def gone(pids: list[int]) -> bool:

@@ -144,6 +144,9 @@ def test_a_line_that_is_no_row_is_refused(tmp_path: Path) -> None:
     (tmp_path / FILE).write_text('{"schema": 1}\n')
     with pytest.raises(UsageError, match="line 1: not a row, 'id' is missing"):
         read(tmp_path / FILE)
+    (tmp_path / FILE).write_text(encode({**make(0), "cost": 5}) + "\n")
+    with pytest.raises(UsageError, match="line 1: not a row, 'cost' is no dict"):
+        read(tmp_path / FILE)
 
 
 def test_only_a_folder_of_results_is_written_to(tmp_path: Path) -> None:

@@ -311,6 +311,21 @@ def test_a_lost_forecast_counts_as_exceeded(answer):
     assert found.curves["forecast"]["error"][10] == math.inf
 
 
+def test_one_lost_forecast_does_not_take_the_others_along():
+    """A recurrent cell raises `Diverged` where one sequence of a batch is not finite: it never sees a lost state."""
+
+    class Strict(Flow):
+        def step(self, inputs):
+            assert np.isfinite(inputs).all()
+            output = super().step(inputs)
+            output[0] = np.inf
+            return output
+
+    found = Chaos(**SMALL).judge(Strict("lorenz63"), seed=0).metrics
+    assert found["valid_prediction_time_censored"] == pytest.approx(5 / 6)
+    assert found["nrmse"] == math.inf
+
+
 def test_the_curve_is_the_first_initial_condition():
     task, chaotic = Chaos(horizon=10.0, initial_conditions=2, warmup=1), SYSTEMS["lorenz63"]
     curve = task.judge(Persistence(3), seed=0).curves["forecast"]
@@ -417,7 +432,8 @@ def test_a_learner_is_trained_judged_and_put_beside_persistence():
             return {}
 
         def learn(self, task, seed, budget):
-            return Learned(Persistence(task.inputs), Outcome(metrics={"train_loss": 1.0}, cost={"parameters": 0.0}))
+            cost = {"parameters": 0.0, "f_calls": 40.0}  # of one training sequence of ten steps: four a step
+            return Learned(Persistence(task.inputs), Outcome(metrics={"train_loss": 1.0}, cost=cost))
 
         def solve(self, equation, y0, t):
             raise AssertionError("a learner is not given the field")
@@ -427,6 +443,7 @@ def test_a_learner_is_trained_judged_and_put_beside_persistence():
     assert found.metrics["valid_prediction_time"] == found.metrics["baseline_valid_prediction_time"]
     assert found.metrics["nrmse"] == found.metrics["baseline_nrmse"]
     assert found.metrics["train_loss"] == 1.0
+    assert found.cost["f_calls"] == 4 * round(2.0 * task.chaotic.lyapunov_time / task.chaotic.dt)  # of one forecast
     assert found.properties["memory_length"] == 0
 
 
