@@ -72,6 +72,10 @@ def parse(entries: Mapping[str, Any]) -> Spec:
     for key in entries:
         if key not in known and key not in constants:
             raise UsageError(f"unknown solver entry {key!r} for cell {cell!r}: {nearest(key, known | set(constants))}")
+    for key in constants:
+        value = entries.get(key, 0.0)
+        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+            raise UsageError(f"constant {key!r} of cell {cell!r} is {value!r}: expected a finite number.")
     spec = Spec(
         **{key: value for key, value in entries.items() if key in known},
         constants={key: float(value) for key, value in entries.items() if key in constants},
@@ -182,17 +186,22 @@ def find_tableau(name: str) -> Tableau:
     return found
 
 
+def engine_of(entries: Mapping[str, Any]) -> str:
+    """What carries out a solver's arithmetic, as its rows say it: the entry, else the cell's own choice."""
+    return str(entries.get("engine") or ("torch" if entries.get("cell") in BASELINES else "general"))
+
+
 def _spec_properties(spec: Spec) -> dict[str, Any]:
-    """What a row says of any solver: its engine, every entry that has a value, and the facts of its tableau."""
+    """What a row says of any solver: every entry that has a value, and the facts of its tableau."""
     entries = {key: value for key, value in asdict(spec).items() if value is not None and key != "constants"}
     if spec.cell in BASELINES:
         entries = {key: entries[key] for key in ("cell", "hidden")}
         entries |= {"forget_bias": spec.forget_bias} if spec.cell == "lstm" else {}
-        return {"engine": "torch", "solver": entries}
+        return {"solver": entries}
     learned = {} if spec.cell == TRUE_FIELD else {**_constants(spec.cell), **spec.constants}
     unused = ("forget_bias", *(("hidden", "substeps") if spec.cell == TRUE_FIELD else ()))
     entries = {key: value for key, value in entries.items() if key not in unused} | learned
-    return {"engine": spec.engine, "solver": entries, **_tableau_properties(find_tableau(spec.tableau or ""))}
+    return {"solver": entries, **_tableau_properties(find_tableau(spec.tableau or ""))}
 
 
 @lru_cache(maxsize=64)

@@ -107,7 +107,7 @@ class Solver(Protocol):
         ...
 
     def properties(self) -> dict[str, Any]:
-        """Facts for the row: engine, solver (every entry, with defaults), stages, order, stability polynomial, ..."""
+        """Facts for the row: solver (every entry, with defaults), stages, order, stability polynomial, ..."""
         ...
 
     def learn(self, task: LearningTask, seed: int, budget: Budget) -> Learned:

@@ -10,6 +10,9 @@ from typing import Any, TextIO
 
 from .row import FAILURES, Row, describe
 
+INTEGRATION = 1.0
+"""Seconds expected of a solver that learns nothing, until one was seen: next to a training it is nothing."""
+
 
 class Pace:
     """Seconds that a point takes, learned from rows: seconds a unit of work, of the points most like it."""
@@ -50,12 +53,12 @@ class Pace:
                 self._sums[key] = (total + seconds, work + self.work(row))
 
     def seconds(self, point: Mapping[str, Any]) -> float | None:
-        """Expected seconds of a point; None where nothing like it has been seen."""
+        """Expected seconds of a point; an integration takes about one until one was seen; None for other new kinds."""
         for key in self._keys(point):
             if key in self._sums:
                 total, work = self._sums[key]
                 return total / work * self.work(point)
-        return None
+        return INTEGRATION if point["solver"].get("cell") == "true-field" else None
 
     def total(self, points: Iterable[Mapping[str, Any]], jobs: int = 1) -> float | None:
         """Expected seconds of many points on `jobs` processes, the mean of all seen for an unknown; None at first."""

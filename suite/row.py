@@ -115,7 +115,7 @@ def _canonical(value: Any) -> Any:
 
 
 def identity(point: Mapping[str, Any]) -> str:
-    """16 hexadecimal digits: SHA-256 of the canonical JSON of {schema, point}; of a row, those of its point."""
+    """16 hexadecimal digits of a point: SHA-256 of the canonical JSON of {schema, point}. A row keeps its point's."""
     content = {"schema": SCHEMA, "point": _canonical(plain({key: point[key] for key in POINT_KEYS}))}
     text = json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -48,9 +48,7 @@ def run(point: Point, facts: Mapping[str, Any] | None = None) -> Row:
         "cost": {**cost.row(), **outcome.cost},
         "properties": {**properties, **outcome.properties},
     }
-    engine = {"engine": properties["engine"]} if "engine" in properties else {}
-    placed = {**point, "solver": {**engine, **point["solver"]}}
-    return {**row_of(placed, outcome.status, reason, parts, environment(facts), started), "id": identity(point)}
+    return row_of(point, outcome.status, reason, parts, environment(facts), started)
 
 
 def build(point: Point) -> tuple[Task, Solver]:
@@ -69,12 +67,17 @@ def build(point: Point) -> tuple[Task, Solver]:
 def row_of(
     point: Point, status: str, reason: str, parts: Mapping[str, Any], facts: Mapping[str, Any], started: str
 ) -> Row:
-    """A row from its pieces. parts: metrics, curves, cost, properties, each optional; finished is now."""
+    """A row from its pieces. parts: metrics, curves, cost, properties, each optional; finished is now.
+
+    The row's solver says its engine also where the point leaves it to the solver, and where the run was killed.
+    """
+    engine = import_module("odernn.solvers.solver").engine_of(point["solver"])
     return {
         "schema": SCHEMA,
         "id": identity(point),
         "experiment": "",
         **point,
+        "solver": {"engine": engine, **point["solver"]},
         "status": status,
         "reason": reason,
         "metrics": {},

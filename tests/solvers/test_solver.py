@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from odernn.solvers.solver import build_solver, parse, validate
+from odernn.solvers.solver import build_solver, engine_of, parse, validate
 from odernn.suite.contracts import Budget
 from odernn.suite.equation import Equation, symbols
 from odernn.suite.errors import Diverged, UsageError
@@ -44,6 +44,8 @@ def decay() -> Equation:
         ({**LEAKY, "forget_bias": 1.0}, "option of 'lstm'"),
         ({k: v for k, v in LEAKY.items() if k != "step"}, "needs a 'step'"),
         ({k: v for k, v in LEAKY.items() if k != "tableau"}, "needs a 'tableau'"),
+        ({**LEAKY, "cell": "cornn", "gamma": "abc"}, "expected a finite number"),
+        ({**LEAKY, "cell": "cornn", "gamma": float("nan")}, "expected a finite number"),
         ({"cell": "lstm", "tableau": "rk4"}, "has no 'tableau'"),
         ({"cell": "lstm", "forget_bias": "krono"}, "'chrono'"),
         ({"cell": "gru", "forget_bias": 1.0}, "'gru'"),
@@ -203,7 +205,7 @@ def test_training_through_another_backend_follows_the_native_one(backend: str) -
 def test_a_row_says_every_entry_defaults_included() -> None:
     cornn = {**LEAKY, "cell": "cornn", "gamma": 2.0}
     facts = build_solver(cornn, "cpu", "float32", Adding(10)).properties()
-    assert facts["engine"] == "general"
+    assert (engine_of(cornn), engine_of({"cell": "gru"})) == ("general", "torch")
     assert facts["solver"] == {**cornn, "engine": "general", "substeps": 1, "epsilon": 15.0}
     assert build_solver({"cell": "lstm"}, "cpu", "float32", Adding(10)).properties()["solver"] == {
         "cell": "lstm",

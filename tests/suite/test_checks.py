@@ -174,7 +174,7 @@ def test_what_is_no_task_gets_one_verdict() -> None:
 
 
 def test_names_without_rules_are_refused() -> None:
-    with pytest.raises(UsageError, match="'accuracy' is a metric"):
+    with pytest.raises(UsageError, match="'accuracy' is of kind 'metric'"):
         check("accuracy")
     with pytest.raises(UsageError, match="did you mean 'adding'"):
         check("ading")
@@ -198,6 +198,7 @@ def test_a_generated_package_conforms_as_generated(tmp_path: Path, monkeypatch: 
     assert project["project"]["entry-points"]["odernn.tasks"] == {"delayed-echo": "odernn_delayed_echo:DelayedEcho"}
     assert sorted(path.name for path in out.iterdir()) == [
         "README.md",
+        "experiment.toml",
         "odernn_delayed_echo.py",
         "pyproject.toml",
         "test_odernn_delayed_echo.py",

@@ -274,9 +274,9 @@ def test_pace_scales_with_the_work() -> None:
     assert pace.seconds(row(100, 10)) == pytest.approx(2.0)
     assert pace.seconds(row(300, 20)) == pytest.approx(12.0)
     assert pace.seconds(row(100, 10, cell="cornn")) == pytest.approx(2.0)
-    assert pace.seconds(row(1, 1, cell="true-field")) is None
+    assert pace.seconds(row(1, 1, cell="true-field")) == pytest.approx(1.0)
     assert pace.total([row(100, 10)] * 4, jobs=2) == pytest.approx(4.0)
-    assert pace.total([row(1, 1, cell="true-field")]) == pytest.approx(2.0)
+    assert pace.total([row(1, 1, cell="true-field")] * 3) == pytest.approx(3.0)
     assert Pace().total([row(1, 1)]) is None
     assert [duration(s) for s in (7.4, 750, 11100)] == ["0:07", "12:30", "3:05:00"]
 
