@@ -22,10 +22,10 @@ class Table:
     """A table as a function of the frame.
 
     make: frame -> data frame, empty where the frame holds nothing for it. A column whose name ends in " ±" is the
-    spread of the column before it and printed beside it. The others tell how a terminal shows it. narrow: the columns
-    to print, patterns such as "error *" too; () to leave it out there. Lines are grouped under their `heading` columns, at most `each` of a group;
-    note: what to say of a group beside its heading; brief: table -> a shorter table to print in its place. lead: the
-    page shows it before the figures.
+    spread of the column before it and printed beside it. lead: the page shows it before the figures. The others tell
+    how a terminal shows it. narrow: the columns to print, patterns such as "error *" too; () to leave it out there.
+    Lines are grouped under their `heading` columns, at most `each` of a group; note: what to say of a group beside its
+    heading; brief: table -> a shorter table to print in its place.
     """
 
     name: str

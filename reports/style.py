@@ -293,7 +293,8 @@ def render(canvas: Canvas, kind: str) -> bytes:
         engine = canvas.get_layout_engine()
         if engine is not None:  # place everything once, not once per format
             FigureCanvasAgg(canvas)
-            for _ in range(2):  # panels of a fixed aspect change their margins when they are first placed
+            engine.execute(canvas)
+            if any(ax.get_aspect() != "auto" for ax in canvas.axes):  # these change their margins when first placed
                 engine.execute(canvas)
             canvas.set_layout_engine("none")
         dpi = canvas.get_dpi()  # the vector formats leave theirs behind

@@ -178,11 +178,12 @@ def to_terminal(
     margin = "  " if above else ""
     sizes = [max(len(h), *(len(line[i]) for line in cells)) for i, h in enumerate(heads)]
     firm = [r or h == "step" for h, r in zip(heads, right, strict=True)]
+    least = [max((len(line[i]) for line in cells), default=0) if f else 6 for i, f in enumerate(firm)]
     while sum(sizes) + 2 * (len(sizes) - 1) + len(margin) > width:
-        widest = max((size for size, fixed in zip(sizes, firm, strict=True) if not fixed), default=0)
-        if widest <= 6:
+        room = [size if size > floor else 0 for size, floor in zip(sizes, least, strict=True)]
+        if not any(room):
             break
-        sizes[next(i for i, fixed in enumerate(firm) if not fixed and sizes[i] == widest)] -= 1
+        sizes[room.index(max(room))] -= 1
 
     def aligned(line: Sequence[str]) -> str:
         cut = [_cut(cell, size) for cell, size in zip(line, sizes, strict=True)]

@@ -30,3 +30,20 @@ def test_library_examples_are_short() -> None:
 @pytest.mark.parametrize("name", re.findall(r"odernn (?:show|run) ([a-z0-9]+)[ `]", README))
 def test_names_in_commands_exist(name: str) -> None:
     assert find(name)
+
+
+def test_every_line_of_the_results_is_of_the_published_rows() -> None:
+    """The tables between the two marks are lines of `odernn report --published`, to the letter."""
+    from odernn.reports.frame import frame
+    from odernn.reports.pieces import found
+    from odernn.reports.text import to_markdown
+    from odernn.suite.row import read
+    from odernn.suite.session import published
+
+    data = frame(read(published()).rows)
+    built = [(table, table.build(data)) for table in found()[0]]
+    made = {line for t, b in built if len(b) for line in to_markdown(b, t.title, t.caption).splitlines()}
+    shown = README.split("<!-- results -->")[1].split("<!-- end of results -->")[0]
+    lines = [line for line in shown.splitlines() if line.startswith("|") and not set(line) <= set("|-: ")]
+    assert len(lines) > 10
+    assert [line for line in lines if line not in made] == []

@@ -64,7 +64,7 @@ def paint(frame: pd.DataFrame) -> Canvas | None:
 
 
 def _chosen(part: pd.DataFrame) -> list[pd.Series[Any]]:
-    """Of every cell the best setting's middle seed, best cells first; then the true field with the best one's tableau."""
+    """Of every cell the best setting's middle seed, best cells first; then the true field with the best's tableau."""
     learned = part[part["solver.cell"] != "true-field"]
     found = [_middle(group) for _, group in learned.groupby("solver.cell", sort=True)]
     found.sort(key=lambda line: -float(np.nan_to_num(line["metrics.valid_prediction_time"])))

@@ -68,7 +68,12 @@ def paint(frame: pd.DataFrame) -> Canvas | None:
 def _name(line: dict[Any, Any], mixed: list[str]) -> str:
     backend = f"{line['backend'].count(',') + 1} backends" if "," in line["backend"] else line["backend"]
     step = f"h={line['step']:g}" if isinstance(line["step"], float) else line["step"]
-    words = ["true" if line["cell"] == "true-field" else line["cell"], line["tableau"], backend if backend not in ("native", "torch") else "", step]
+    words = [
+        "true" if line["cell"] == "true-field" else line["cell"],
+        line["tableau"],
+        backend if backend not in ("native", "torch") else "",
+        step,
+    ]
     parts = [style.short(" · ".join(w for w in (*words, line["options"]) if w), 48), *(line[c] for c in mixed)]
     failed = f" ({line['failed']} failed)" if line["failed"] and line["seeds"] else ""
     return style.plain(", ".join(parts) + failed)

@@ -40,7 +40,8 @@ TABLE = Table(
     caption=(
         "Primary metric, mean ± standard deviation over the seeds that gave a result; failed seeds are counted, not "
         "averaged. Mark, within a task, device and dtype: better = beyond the baseline by more than the spread; best "
-        "= the best mean of those without a failed seed; tied = within the two spreads of the best. On the page a green edge marks all three."
+        "= the best mean of those without a failed seed; tied = within the two spreads of the best. On the page a "
+        "green edge marks all three."
     ),
     make=build,
     narrow=("cell", "tableau", "backend", "step", "options", "value", "seeds", "failed", "mark"),

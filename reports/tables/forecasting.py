@@ -85,8 +85,8 @@ TABLE = Table(
     caption=(
         "Valid prediction time in Lyapunov times: median and quartiles over initial conditions, each the median over "
         "seeds; nrmse over one Lyapunov time; valid to the end = fraction of forecasts that never passed the "
-        "threshold, mean over seeds; baseline = persistence; true field = the valid time of the problem's own field stepped with the "
-        "same tableau: what of the gap is integration and not learning."
+        "threshold, mean over seeds; baseline = persistence; true field = the valid time of the problem's own field "
+        "stepped with the same tableau: what of the gap is integration and not learning."
     ),
     make=build,
     narrow=("cell", "tableau", "backend", "step", "options", "valid time", "true field", "nrmse", "seeds", "failed"),

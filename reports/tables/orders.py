@@ -37,7 +37,9 @@ def _verdict(difference: float) -> str:
 
 def _brief(table: pd.DataFrame) -> pd.DataFrame:
     """What is not as claimed first; one line for backends that agree."""
-    return without_backends(table, ("observed",)).sort_values("verdict", key=lambda verdict: verdict == "as claimed", kind="stable")
+    return without_backends(table, ("observed",)).sort_values(
+        "verdict", key=lambda verdict: verdict == "as claimed", kind="stable"
+    )
 
 
 def _note(group: pd.DataFrame) -> str:

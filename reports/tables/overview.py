@@ -10,8 +10,8 @@ from ..marks import judged
 from ..pieces import Table
 
 COLUMNS = (
-    *("task", "metric", "baseline", "cell", "tableau", "backend", "step", "best", "best ±", "seeds"),
-    *("beyond the baseline", "not beyond", "failed", "device", "dtype"),
+    *("task", "beyond the baseline", "not beyond", "baseline", "best", "best ±", "solver", "seeds", "failed"),
+    *("metric", "device", "dtype"),
 )
 
 
@@ -29,9 +29,9 @@ def _line(group: pd.DataFrame) -> dict[str, Any]:
     first, told = group.iloc[0], not group["baseline"].isna().all()
     cells = [str(cell) for cell in group["cell"].unique()]
     beyond = set(group.loc[group["mark"] != "", "cell"])
-    return {key: first[key] for key in ("task", "metric", "tableau", "backend", "step", "device", "dtype")} | {
+    return {key: first[key] for key in ("task", "metric", "device", "dtype")} | {
         "baseline": group["baseline"].max(),
-        "cell": first["cell"] if first["seeds"] else "",
+        "solver": first["solver"] if first["seeds"] else "",
         "best": first["value"],
         "best ±": first["value ±"],
         "seeds": first["seeds"],
@@ -54,9 +54,9 @@ TABLE = Table(
     name="overview",
     title="Against the baseline",
     caption=(
-        "For every task the best setting (mean ± standard deviation over its seeds) and the cells of which some setting "
-        "is beyond the baseline, the best that can be done without memory (of a forecast: persistence), by more than "
-        "its spread over seeds; best first. Failed: runs without a result, over all settings."
+        "For every task the best setting (mean ± standard deviation over its seeds) and the cells of which some "
+        "setting is beyond the baseline, the best that can be done without memory (of a forecast: persistence), by "
+        "more than its spread over seeds; best first. Failed: runs without a result, over all settings."
     ),
     make=build,
     narrow=("task", "baseline", "best", "beyond the baseline", "not"),

@@ -28,6 +28,7 @@ POLYNOMIALS = {
     "dormand-prince54": [1.0, 1.0, 0.5, 1 / 6, 1 / 24, 1 / 120, 1 / 600],
 }
 ORDERS = {"euler": 1, "heun2": 2, "midpoint": 2, "ssp33": 3, "rk4": 4, "dormand-prince54": 5}
+STEPS = 300
 HOSTILE = "<script>alert(1)</script>"
 FORMULA = "=cmd()"
 SPECIAL = "a_b&%$x_1$|*{}~^\\#"
@@ -139,14 +140,14 @@ def _sequences() -> list[dict[str, Any]]:
     for name in ("copying", "adding"):
         for kind, skill in skills.items():
             for tableau in ("euler", "rk4") if kind not in ("lstm", "gru") else ("",):
-                for seed in range(3):
+                for seed in range(3 if name == "adding" else 2):
                     gain = skill + 0.01 * seed + (0.02 if tableau == "rk4" else 0)
                     made.append(sequence(name, cell(kind, tableau), seed, gain))
     made.append(diverged("adding", cell("leaky", "heun2"), 0, "NaN loss at update 61"))
     made.append(sequence("adding", cell("leaky", "heun2"), 1, 0.2))
-    for step in (0.5, 1.0, 2.0, 4.0):
-        for place, tableau in enumerate(("euler", "heun2", "rk4")):
-            for seed in range(3):
+    for step in (0.5, 2.0, 4.0):
+        for place, tableau in enumerate(("euler", "heun2")):
+            for seed in range(2):
                 solver = cell("antisymmetric", tableau, step, hidden=16)
                 if step > 0.8 * (place + 1) + 0.5 * seed:
                     reason = "NaN loss at update 61" if seed == 0 else "loss 2.1e+05 at update 60"
@@ -159,9 +160,9 @@ def _sequences() -> list[dict[str, Any]]:
 def _ladder() -> list[dict[str, Any]]:
     made = []
     for kind, hold in (("cornn", 0.45), ("leaky", 1.2)):
-        for length in (8, 16, 32, 64):
+        for length in (8, 16, 32):
             for hidden in (4, 8, 16, 32):
-                for seed in range(3):
+                for seed in range(2):
                     skill = 0.97 if hidden > hold * length else 0.4
                     made.append(sequence("adding", cell(kind, "rk4", hidden=hidden), seed, skill, length))
     return made
@@ -185,9 +186,9 @@ def _track(y: np.ndarray[Any, Any], steps: int, h: float) -> np.ndarray[Any, Any
 def forecast(system: str, solver: dict[str, Any], seed: int, error: float, **parts: Any) -> dict[str, Any]:
     """A chaos row whose prediction starts `error` away from the truth and leaves it as chaos does."""
     start = np.array([1.0 + 0.3 * seed, 2.0, 22.0])
-    truth, guess = _track(start, 600, 0.02), _track(start + error, 600, 0.02)
+    truth, guess = _track(start, STEPS, 0.02), _track(start + error, STEPS, 0.02)
     gap = np.sqrt((((truth - guess) / [7.9, 9.0, 8.6]) ** 2).mean(1))
-    times = 0.906 * 0.02 * np.arange(601)
+    times = 0.906 * 0.02 * np.arange(STEPS + 1)
     valid = float(times[np.argmax(gap > 0.4)]) if (gap > 0.4).any() else float(times[-1])
     known = properties(solver.get("tableau", ""))
     known |= {"primary_metric": "valid_prediction_time", "learns": solver["cell"] != "true-field", "memory_length": 1}
@@ -225,7 +226,7 @@ def _forecasts() -> list[dict[str, Any]]:
     for system, scale in (("lorenz63", 1.0), ("lorenz96", 3.0)):
         for kind, error in (("cornn", 1e-3), ("leaky", 5e-2), ("lstm", 2e-2)):
             for tableau in ("euler", "rk4") if kind != "lstm" else ("",):
-                for seed in range(3):
+                for seed in range(2):
                     e = scale * error * (3 if tableau == "euler" else 1) * (1 + seed)
                     made.append(forecast(system, cell(kind, tableau, 1.0, 64), seed, e))
         for tableau, error in (("euler", 0.3), ("rk4", 1e-6)):
@@ -264,7 +265,7 @@ def _integrations() -> list[dict[str, Any]]:
     made = []
     for problem in ("lotka-volterra", "pleiades"):
         for tableau in ORDERS:
-            for step in (0.4, 0.2, 0.1, 0.05):
+            for step in (0.4, 0.1):
                 for backend in ("native", "scipy"):
                     made.append(ivp(problem, tableau, backend, step=step))
         for rtol in (1e-4, 1e-6, 1e-8):
@@ -325,6 +326,25 @@ def _others() -> list[dict[str, Any]]:
             reason="the adjoint needs a field with weights",
         ),
     ]
+
+
+def invented(solver: dict[str, Any], seed: int, surprise: float) -> dict[str, Any]:
+    """A row of another package's task, whose primary metric and loss have names that this project does not know."""
+    fall = [2.0 - (2.0 - surprise) * place / 4 for place in range(1, 5)]
+    return row(
+        {"name": "gossip", "rumours": 7},
+        solver,
+        seed,
+        metrics={
+            "quaintness": 1 - surprise / 2,
+            "baseline_quaintness": 0.25,
+            "skill": 1 - surprise / 1.5,
+            "surprise_error": surprise,
+            "baseline_surprise_error": 1.5,
+        },
+        curves={"learning": {"updates": [75, 150, 225, 300], "loss": fall, "test": fall}},
+        properties={"primary_metric": "quaintness", "learns": True},
+    )
 
 
 def hostile() -> list[dict[str, Any]]:

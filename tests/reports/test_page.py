@@ -57,7 +57,10 @@ class Checker(HTMLParser):
 
 @pytest.fixture(scope="module")
 def report(rows: list[dict[str, Any]], tmp_path_factory: pytest.TempPathFactory) -> Report:
-    return write_report(rows, tmp_path_factory.mktemp("report"), TITLE, COMMAND)
+    twins = [("copying", 20), ("chaos", "lorenz96"), ("ivp", "pleiades")]  # panels like others, and drawing is slow
+    few = [r for r in rows if (r["task"]["name"], list(r["task"].values())[-1]) not in twins]
+    assert len(few) < len(rows)
+    return write_report(few, tmp_path_factory.mktemp("report"), TITLE, COMMAND)
 
 
 @pytest.fixture(scope="module")
@@ -115,6 +118,11 @@ def test_the_policy_allows_this_style_and_this_script_and_no_other(page: str, ch
         assert f"{tag}-src 'sha256-{digest}'" in checked.policy
 
 
+def test_the_page_begins_with_who_is_beyond_the_baseline(page: str) -> None:
+    assert page.index('id="table-overview"') < page.index('id="figure-') < page.index('id="table-accuracy"')
+    assert '<tr class="beyond">' in page
+
+
 def test_names_are_escaped(page: str, checked: Checker, synthetic: ModuleType) -> None:
     assert checked.tags.count("script") == 1
     assert synthetic.HOSTILE not in page
@@ -140,7 +148,7 @@ def test_the_figures_follow_the_theme_of_the_page(checked: Checker) -> None:
 
 
 def test_the_same_rows_give_the_same_report(synthetic: ModuleType, tmp_path: Path) -> None:
-    rows = synthetic._orders()
+    rows = synthetic._orders()[:4]
     reports = [write_report(rows, tmp_path / name, "t", "c") for name in ("a", "b")]
     contents = [[path.read_bytes() for path in report.files] for report in reports]
     assert contents[0] == contents[1]
@@ -148,7 +156,7 @@ def test_the_same_rows_give_the_same_report(synthetic: ModuleType, tmp_path: Pat
 
 
 def test_a_later_report_leaves_nothing_stale(synthetic: ModuleType, tmp_path: Path) -> None:
-    write_report(synthetic._orders(), tmp_path, "t", "c")
+    write_report(synthetic._orders()[:1], tmp_path, "t", "c")
     later = write_report([synthetic.ivp("pleiades", "rk4", "native", step=0.1)], tmp_path, "t", "c")
     assert {path for path in tmp_path.rglob("*") if path.is_file()} == set(later.files)
 
@@ -168,7 +176,7 @@ def test_a_broken_figure_or_table_costs_no_other(
     tables, figures, _ = found()
     more = ([*tables, Table("bad", "B", "b", broken)], [*figures, Figure("worse", "W", "w", broken)], ["a plugin"])
     monkeypatch.setattr(write, "found", lambda: more)
-    report = write_report(synthetic._orders(), tmp_path, "t", "c")
+    report = write_report(synthetic._orders()[:1], tmp_path, "t", "c")
     assert len(report.problems) == 3
     assert len(report.files) == 7
     text = report.index.read_text(encoding="utf-8")

@@ -25,7 +25,7 @@ def cell(name: str, tableau: str = "rk4", **options: Any) -> dict[str, Any]:
 
 
 def test_the_tables_are_found_by_file() -> None:
-    built_in = {"accuracy", "failures", "forecasting", "integrators", "memory", "orders", "stability"}
+    built_in = {"accuracy", "failures", "forecasting", "integrators", "memory", "orders", "overview", "stability"}
     assert built_in <= set(NAMES)
 
 
@@ -68,6 +68,63 @@ def test_accuracy_is_better_when_higher(synthetic: ModuleType) -> None:
     assert table["cell"].tolist() == ["cornn", "leaky"]
     assert table["value"].tolist() == pytest.approx([0.825, 0.3])
     assert table["mark"].tolist() == ["best", "better"]
+
+
+def test_the_overview_names_the_cells_beyond_the_baseline(synthetic: ModuleType) -> None:
+    rows = [synthetic.sequence("adding", cell("cornn"), seed, skill) for seed, skill in enumerate((0.5, 0.6))]
+    rows += [synthetic.sequence("adding", cell("cornn", "euler"), 0, -0.5)]
+    rows += [synthetic.sequence("adding", cell("leaky"), seed, skill) for seed, skill in enumerate((-0.2, 0.3))]
+    rows += [synthetic.sequence("adding", cell("gru"), 0, 0.9), synthetic.diverged("adding", cell("gru"), 1, "NaN")]
+    rows += [synthetic.sequence("adding", cell("leaky"), 0, 0.4, dtype="float64")]
+    table = TABLES["overview"].build(frame(rows))
+    assert table["dtype"].tolist() == ["float32", "float64"]
+    first = table.iloc[0]
+    assert (first["seeds"], first["failed"]) == (1, 1)
+    assert first["solver"].startswith("gru · ")
+    assert (first["best"], first["baseline"]) == (pytest.approx(0.1 / 6), 1 / 6)
+    assert first["beyond the baseline"] == "gru, cornn"
+    assert first["not beyond"] == "leaky"  # gains 0.05/6 with a spread of 0.35/6
+    assert table["beyond the baseline"].iloc[1] == "leaky"
+
+
+def test_a_task_of_another_package_is_in_every_table_it_belongs_to(synthetic: ModuleType) -> None:
+    rows = [synthetic.invented(cell("cornn"), seed, surprise) for seed, surprise in enumerate((0.2, 0.4))]
+    rows += [synthetic.invented(cell("leaky"), 0, 1.6)]
+    line = TABLES["accuracy"].build(frame(rows)).iloc[0]
+    assert (line["task"], line["metric"], line["mark"]) == ("gossip · rumours=7", "quaintness", "best")
+    assert (line["value"], line["value ±"]) == (pytest.approx(0.85), pytest.approx(0.1 / math.sqrt(2)))
+    assert (line["baseline"], line["seeds"]) == (0.25, 2)
+    seen = TABLES["overview"].build(frame(rows)).iloc[0]
+    assert (seen["beyond the baseline"], seen["not beyond"]) == ("cornn", "leaky")
+    assert TABLES["stability"].build(frame(rows))["converged"].tolist() == [2, 0]
+    assert "quaintness, 1 of 2 beat the baseline 0.25" in main_tables(rows)
+
+
+def test_the_terminal_joins_backends_only_where_they_agree(synthetic: ModuleType) -> None:
+    rows = [synthetic.ivp("pleiades", "rk4", backend, step=0.1) for backend in ("native", "scipy")]
+    rows += [synthetic.ivp("pleiades", "rk4", "native", step=0.2)]
+    text = main_tables(rows)
+    assert "error native" in text
+    assert [line.split() for line in text.splitlines() if "rk4" in line] == [
+        ["rk4", "pleiades", "0.1", "800", *["0.0003"] * 2, "0"]
+    ]
+    lasting = {
+        "native": {"valid_prediction_time": 7.4663, "nrmse": 0.00091},
+        "scipy": {"valid_prediction_time": 7.4661, "nrmse": 0.00091},
+        "torchdiffeq": {"valid_prediction_time": 6.1, "nrmse": 0.00091},
+    }
+    rows = [
+        synthetic.row(
+            {"name": "chaos", "system": "lorenz63"},
+            {"cell": "true-field", "tableau": "rk4", "backend": backend},
+            metrics=numbers | {"baseline_valid_prediction_time": 0.1},
+        )
+        for backend, numbers in lasting.items()
+    ]
+    lines = [line for line in main_tables(rows).splitlines() if "rk4" in line]
+    assert len(lines) == 2
+    assert "native, scipy " in lines[0]
+    assert "torchdiffeq" in lines[1]
 
 
 def test_forecasting_puts_the_true_field_of_the_same_tableau_beside(synthetic: ModuleType) -> None:
@@ -261,9 +318,18 @@ def test_the_terminal_tables_are_narrow_and_complete(rows: list[dict[str, Any]])
 
 
 def test_the_terminal_counts_the_lines_it_leaves_out() -> None:
-    table = pd.DataFrame({"task": list("aab"), "word": ["x" * 200, "y", "z"]})
-    text = to_terminal(table, ("word",), ("task",), width=40, lines=2).splitlines()
+    table = pd.DataFrame({"task": list("aabcc"), "word": ["x" * 200, "y", "z", "u", "v"]})
+    text = to_terminal(table, ("word",), ("task",), width=40, each=1, most=2).splitlines()
     assert text[2] == "a"
     assert text[3].endswith("…")
     assert len(text[3]) == 40
-    assert text[-1] == "... and 1 more"
+    assert text[4:] == [
+        *("  ... and 1 more, see the report", "b", "  z"),
+        "... and 2 more in 1 groups, see the report",
+    ]
+
+
+def test_the_terminal_never_cuts_a_number() -> None:
+    table = pd.DataFrame({"word": ["x" * 50], "value": [0.00041623], "value ±": [1.7e-5], "step": ["rtol=1e-06"]})
+    line = to_terminal(table, ("word", "value", "step"), width=20).splitlines()[-1]
+    assert line == "xxxxx…  0.0004162 ± 1.7e-05  rtol=1e-06"
