@@ -37,10 +37,10 @@ def test_every_line_of_the_results_is_of_the_published_rows() -> None:
     from odernn.reports.frame import frame
     from odernn.reports.pieces import found
     from odernn.reports.text import to_markdown
-    from odernn.suite.row import read
-    from odernn.suite.session import published
+    from odernn.suite.catalogue import PUBLISHED
+    from odernn.suite.row import read, rows_file
 
-    data = frame(read(published()).rows)
+    data = frame(read(rows_file(PUBLISHED)).rows)
     built = [(table, table.build(data)) for table in found()[0]]
     made = {line for t, b in built if len(b) for line in to_markdown(b, t.title, t.caption).splitlines()}
     shown = README.split("<!-- results -->")[1].split("<!-- end of results -->")[0]
