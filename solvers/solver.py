@@ -167,6 +167,8 @@ def validate(entries: Mapping[str, Any], task: Mapping[str, Any], device: str = 
         raise UsageError(f"backend 'scipy' integrates in float64 only, not in {dtype}.")
     if spec.backend == "scipy" and not device.startswith("cpu"):
         raise UsageError(f"backend 'scipy' runs on the CPU only, not on {device!r}.")
+    if device.startswith("mps") and dtype == "float64":
+        raise UsageError("device 'mps' has no float64: expected dtype float32.")
 
 
 def build_solver(entries: Mapping[str, Any], device: str, dtype: str, task: Task) -> Solver:

@@ -121,6 +121,9 @@ def _plan(experiment: Experiment, rows: Rows, device: str, request: Request) -> 
     for sentence in rows.torn:
         say(f"odernn: {sentence}")
     points = [_placed(point, device, experiment.name) for point in experiment.points()]
+    left = sum(point["device"] == "cpu" for point in points)
+    if device not in ("auto", "cpu") and left:
+        say(f"odernn: {left} of {len(points)} points cannot run on {device} and stay on the CPU, as their rows say.")
     newest = rows.newest()
 
     def missing(point: Point) -> bool:
@@ -131,14 +134,21 @@ def _plan(experiment: Experiment, rows: Rows, device: str, request: Request) -> 
 
 
 def _placed(point: Point, device: str, experiment: str) -> Point:
-    """The point on its device, checked. "auto" takes the GPU for a point that learns and can run there."""
+    """The point on its device, checked; on the CPU where it cannot run on the GPU, as with a library of the CPU alone.
+
+    "auto" takes the GPU for a point that learns. Raises `UsageError` for a point that cannot run on the CPU either.
+    """
     if device == "auto":
-        if point["solver"]["cell"] != TRUE_FIELD and _has_cuda():
-            try:
-                return _placed(point, "cuda", experiment)
-            except UsageError:
-                pass  # a library of the CPU alone; whatever else is wrong is said below
-        device = "cpu"
+        device = "cuda" if point["solver"]["cell"] != TRUE_FIELD and _has_cuda() else "cpu"
+    if device != "cpu":
+        try:
+            return _checked(point, device, experiment)
+        except UsageError:
+            pass  # whatever is wrong on the CPU too is said below
+    return _checked(point, "cpu", experiment)
+
+
+def _checked(point: Point, device: str, experiment: str) -> Point:
     placed = {**point, "device": device}
     try:
         build_task(point["task"])

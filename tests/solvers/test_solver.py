@@ -69,6 +69,7 @@ def test_what_cannot_run_is_refused_in_one_sentence(entries: dict[str, object], 
         ({**TRUE, "backend": "scipy"}, "ivp", "cpu", "float32", "float64 only"),
         ({**LEAKY, "backend": "scipy"}, "adding", "cuda", "float32", "CPU only"),
         (LEAKY, "adding", "cpu", "float16", "unknown dtype"),
+        (LEAKY, "adding", "mps", "float64", "no float64"),
     ],
 )
 def test_combinations_that_cannot_be(

@@ -297,3 +297,18 @@ def test_a_task_file_that_ends_the_process_is_told(tmp_path: Path, capsys: Out) 
     (tmp_path / "leaves.py").write_text("import sys\nsys.exit(3)\n")
     assert main(["check", str(tmp_path / "leaves.py")]) == 2
     assert "does not import: SystemExit: 3" in capsys.readouterr().err
+
+
+def test_points_that_cannot_run_on_the_gpu_stay_on_the_cpu(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Placement alone, so it needs no GPU: the SciPy backend is of the CPU, the others move."""
+    from odernn.suite import session
+    from odernn.suite.experiment import load_experiment
+    from odernn.suite.row import Rows
+
+    request = session.Request(experiments=["quick"], out=tmp_path, device="cuda")
+    plan = session._plan(load_experiment("quick"), Rows([], []), "cuda", request)
+    placed = {(point["solver"].get("backend"), point["device"]) for point in plan.points}
+    assert ("scipy", "cpu") in placed
+    assert ("scipy", "cuda") not in placed
+    assert {("native", "cuda"), ("torchdiffeq", "cuda"), (None, "cuda")} <= placed
+    assert ("native", "cpu") not in placed
