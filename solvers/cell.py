@@ -13,6 +13,7 @@ from torch import Tensor
 
 from ..suite.errors import UsageError
 from .backends.base import Backend, Solution
+from .backends.common import check_embedded
 from .cell_field import CellField, TorchField, positive_size
 from .field import EquationField, Init, Scheme, order_of
 from .fields import field_of as field_of
@@ -27,8 +28,9 @@ class ODERNN(torch.nn.Module):
     input_size, hidden_size: channels of the input, units of a state block. cell: a name (see `solvers.fields`), an
     `EquationField`, a torch module f(t, y, u) (see `ModuleField`), or a `TorchField` of these sizes. tableau: a name or
     a `Tableau`. step: h, the time that passes between two inputs; None takes the cell's published one, or 1 where its
-    paper tunes it. The input is held constant over it. substeps: equal Runge-Kutta steps within h. ode_order: of a cell
-    that leaves it open ("companion", a torch module). output_size: with it, a linear readout of the first block.
+    paper tunes it. The input is held constant over it. substeps: equal Runge-Kutta steps within h. rtol, atol: instead,
+    the embedded pair chooses its steps within h, restarting where the input jumps (atol None: rtol). ode_order: of a
+    cell that leaves it open ("companion", a torch module). output_size: with it, a linear readout of the first block.
     constants: the field's numbers by name ({"gamma": 0.1}). backend: a name or a `Backend`. init, gain, input_gain:
     see `solvers.field.Init`; None takes the cell's own.
 
@@ -55,6 +57,8 @@ class ODERNN(torch.nn.Module):
         backend: str | Backend = "native",
         batch_first: bool = False,
         substeps: int = 1,
+        rtol: float | None = None,
+        atol: float | None = None,
         init: Scheme | None = None,
         gain: float | None = None,
         input_gain: float | None = None,
@@ -68,6 +72,13 @@ class ODERNN(torch.nn.Module):
         self.substeps = positive_size("substeps", substeps)
         self.tableau = find_tableau(tableau) if isinstance(tableau, str) else tableau
         self.backend = _backend(backend)
+        if rtol is None and atol is not None:
+            raise UsageError("atol was given without rtol: expected both, or neither for the cell's own grid.")
+        if rtol is not None and self.substeps != 1:
+            raise UsageError("substeps belongs to a fixed grid and rtol to an adaptive one: expected one of them.")
+        self.rtol, self.atol = rtol, rtol if atol is None else atol
+        if rtol is not None:
+            check_embedded(self.tableau, rtol, float(self.atol or 0.0), self.backend.name)
         self.batch_first = batch_first
         equation = field_of(cell, ode_order) if isinstance(cell, str) else cell
         if isinstance(equation, EquationField):
@@ -170,7 +181,12 @@ class ODERNN(torch.nn.Module):
         drives = self.field.drive(u).unbind(0)  # views whose gradients are stacked once, not a padded sum at every step
         if self.substeps > 1:
             drives = tuple(d for d in drives for _ in range(self.substeps))
-        solution = self.backend.fixed(self.field, y0, times, self.tableau, drives, self.field.weights())
+        weights = self.field.weights()
+        if self.rtol is None:
+            solution = self.backend.fixed(self.field, y0, times, self.tableau, drives, weights)
+        else:
+            tolerances = (self.rtol, float(self.atol or 0.0))
+            solution = self.backend.adaptive(self.field, y0, times, self.tableau, *tolerances, drives, weights)
         self.f_calls = solution.f_calls
         return solution
 

@@ -38,10 +38,10 @@ class Spec:
     """The solver entries of a point, checked.
 
     cell: a name of the catalogue. tableau, backend: by name; absent for the library baselines. Learned cells: step h
-    (of the cell's own time), substeps per input, hidden units, ode_order, the field's constants (`gamma`, ...), init,
-    gain and input_gain (how its weights start, see `solvers.field.Init`). True field: `steps` per reported interval, or
-    `step` (time units, at most this long), or `rtol` with `atol` (adaptive). forget_bias: of the lstm, a number or
-    "chrono".
+    (of the cell's own time), substeps per input or rtol and atol, hidden units, ode_order, the field's constants
+    (`gamma`, ...), init, gain and input_gain (how its weights start, see `solvers.field.Init`). True field: `steps` per
+    reported interval, or `step` (time units, at most this long), or `rtol` with `atol`. forget_bias: of the lstm, a
+    number or "chrono".
     """
 
     cell: str
@@ -128,12 +128,17 @@ def _check_integrator(spec: Spec, entries: Mapping[str, Any]) -> None:
     find_backend(spec.backend)
     if "forget_bias" in entries:
         raise UsageError(f"cell {spec.cell!r} has no 'forget_bias': that is an option of 'lstm'.")
+    if spec.atol is not None and spec.rtol is None:
+        raise UsageError("solver entry 'atol' goes with 'rtol'.")
+    if spec.rtol is not None and tableau.b_hat is None:
+        raise UsageError(
+            f"tableau {tableau.name!r} has no embedded weights and cannot run adaptively: leave out 'rtol'."
+        )
     if spec.cell != TRUE_FIELD:
-        for key in ("steps", "rtol", "atol"):
-            if key in entries:
-                raise UsageError(
-                    f"cell {spec.cell!r} runs on its own grid and has no {key!r}: that is for 'true-field'."
-                )
+        if "steps" in entries:
+            raise UsageError(f"cell {spec.cell!r} takes one step an input and has no 'steps': expected 'substeps'.")
+        if spec.rtol is not None and "substeps" in entries:
+            raise UsageError("'substeps' belongs to a fixed grid and 'rtol' to an adaptive one: expected one of them.")
         if spec.step is None:
             raise UsageError(f"cell {spec.cell!r} needs a 'step'.")
         if spec.init is not None and spec.init not in get_args(Scheme):
@@ -145,12 +150,6 @@ def _check_integrator(spec: Spec, entries: Mapping[str, Any]) -> None:
             raise UsageError(f"cell 'true-field' learns nothing and has no {key!r}.")
     if sum(value is not None for value in (spec.step, spec.steps, spec.rtol)) > 1:
         raise UsageError("a true-field solver takes one of 'step', 'steps' and 'rtol', not several.")
-    if spec.atol is not None and spec.rtol is None:
-        raise UsageError("solver entry 'atol' goes with 'rtol'.")
-    if spec.rtol is not None and tableau.b_hat is None:
-        raise UsageError(
-            f"tableau {tableau.name!r} has no embedded weights and cannot run adaptively: leave out 'rtol'."
-        )
 
 
 def validate(entries: Mapping[str, Any], task: Mapping[str, Any], device: str = "cpu", dtype: str = "float32") -> None:
@@ -345,6 +344,8 @@ class Recurrence:
             constants=dict(spec.constants),
             backend=find_backend(spec.backend or ""),
             substeps=spec.substeps,
+            rtol=spec.rtol,
+            atol=spec.atol,
             init=cast("Scheme | None", spec.init),
             gain=spec.gain,
             input_gain=spec.input_gain,

@@ -7,7 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from scipy.integrate import solve_ivp
 
+from odernn.solvers.cell import ODERNN
 from odernn.solvers.solver import build_solver, engine_of, parse, validate
 from odernn.suite.contracts import Budget
 from odernn.suite.equation import Equation, symbols
@@ -38,7 +40,9 @@ def decay() -> Equation:
         ({**LEAKY, "hidden": 0}, "whole number of at least 1"),
         ({**LEAKY, "cell": "companion", "ode_order": 0}, "whole number of at least 1"),
         ({**LEAKY, "ode_order": 2}, "order 1"),
-        ({**LEAKY, "rtol": 1e-3}, "has no 'rtol'"),
+        ({**LEAKY, "rtol": 1e-3}, "no embedded weights"),
+        ({**LEAKY, "tableau": "dopri5", "rtol": 1e-3, "substeps": 2}, "expected one of them"),
+        ({**LEAKY, "steps": 3}, "expected 'substeps'"),
         ({**LEAKY, "engine": "numba"}, "unknown engine"),
         ({**LEAKY, "init": "orthogonl"}, "did you mean 'orthogonal'"),
         ({**LEAKY, "forget_bias": 1.0}, "option of 'lstm'"),
@@ -214,3 +218,29 @@ def test_a_row_says_every_entry_defaults_included() -> None:
         "forget_bias": 1.0,
     }
     assert build_solver(TRUE, "cpu", "float64", Ivp()).properties()["solver"] == {**TRUE, "engine": "general"}
+
+
+@pytest.mark.parametrize("backend", ["native", "torchdiffeq", "torchdiffeq-adjoint", "scipy"])
+def test_a_learned_cell_runs_adaptively_too(backend: str) -> None:
+    """At a tight tolerance the state after every input is the exact flow's: SciPy's DOP853, input by input."""
+    torch.manual_seed(0)
+    cell = ODERNN(2, 3, "leaky", "dormand-prince54", 0.7, backend=backend, rtol=1e-10, dtype=torch.float64)
+    x = torch.randn(4, 1, 2, dtype=torch.float64)
+    output, _ = cell(x)
+    output.square().sum().backward()
+    assert all(p.grad is not None and bool(p.grad.abs().sum() > 0) for p in cell.parameters())
+    weights, y = [w.detach() for w in cell.field.weights()], np.zeros(3)
+    for u, found in zip(cell.field.drive(x).detach().numpy()[:, 0], output.detach().numpy()[:, 0], strict=True):
+        flow = solve_ivp(
+            lambda t, y, u=u: -y + np.tanh(y @ weights[0].numpy() + u), (0, 0.7), y, "DOP853", rtol=1e-12, atol=1e-12
+        )
+        y = flow.y[:, -1]
+        assert np.abs(found - y).max() < 1e-8
+    assert cell.f_calls > 4 * 7
+
+
+def test_an_adaptive_cell_is_a_point_of_an_experiment() -> None:
+    entries = {**LEAKY, "tableau": "bogacki-shampine32", "rtol": 1e-3}
+    learned = build_solver(entries, "cpu", "float32", Adding(6)).learn(Adding(6), 0, Budget(updates=3, batch=4))
+    assert learned.outcome.status == "ok"
+    assert learned.outcome.cost["f_calls"] >= 6 * 4
