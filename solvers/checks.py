@@ -17,7 +17,7 @@ from ..suite.catalogue import load
 from ..suite.checks import BrokenRuleError, Verdict
 from .backends import find_backend
 from .fields import field_of
-from .solver import BASELINES, TRUE_FIELD, find_tableau
+from .spec import BASELINES, TRUE_FIELD, find_tableau
 from .tableaux import TABLEAUX
 
 if TYPE_CHECKING:

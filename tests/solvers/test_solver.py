@@ -10,7 +10,8 @@ import torch
 from scipy.integrate import solve_ivp
 
 from odernn.solvers.cell import ODERNN
-from odernn.solvers.solver import build_solver, engine_of, parse, validate
+from odernn.solvers.solver import build_solver
+from odernn.solvers.spec import engine_of, parse, validate
 from odernn.suite.contracts import Budget
 from odernn.suite.equation import Equation, symbols
 from odernn.suite.errors import Diverged, UsageError

@@ -1,0 +1,200 @@
+"""A point's solver entries, checked: what runs, what is refused and in which words."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, get_args
+
+from ..suite.catalogue import load
+from ..suite.errors import UsageError, nearest, unknown
+from .backends import find_backend
+from .field import Scheme
+from .fields import field_of
+from .stability import imaginary_stability_interval, real_stability_interval, stability_polynomial
+from .tableaux import ALIASES, TABLEAUX
+from .tableaux import tableau as built_in_tableau
+
+if TYPE_CHECKING:
+    from .tableau import Tableau
+
+BASELINES = ("lstm", "gru")
+TRUE_FIELD = "true-field"
+DTYPES = ("float32", "float64")
+
+
+@dataclass(frozen=True)
+class Spec:
+    """The solver entries of a point, checked.
+
+    cell: a name of the catalogue. tableau, backend: by name; absent for the library baselines. Learned cells: step h
+    (of the cell's own time), substeps per input or rtol and atol, hidden units, ode_order, the field's constants
+    (`gamma`, ...), init, gain and input_gain (how its weights start, see `solvers.field.Init`). True field: `steps` per
+    reported interval, or `step` (time units, at most this long), or `rtol` with `atol`. forget_bias: of the lstm, a
+    number or "chrono".
+    """
+
+    cell: str
+    tableau: str | None = None
+    backend: str | None = None
+    engine: str = "general"
+    step: float | None = None
+    steps: int | None = None
+    substeps: int = 1
+    rtol: float | None = None
+    atol: float | None = None
+    hidden: int = 32
+    ode_order: int | None = None
+    init: str | None = None
+    gain: float | None = None
+    input_gain: float | None = None
+    forget_bias: float | str = 1.0
+    constants: Mapping[str, float] = field(default_factory=dict)
+
+
+def parse(entries: Mapping[str, Any]) -> Spec:
+    """Entries of an experiment file -> `Spec`. Raises `UsageError` with one sentence for anything that cannot run."""
+    if "cell" not in entries:
+        raise UsageError("a solver needs a 'cell': the name of a learned cell, of a baseline, or 'true-field'.")
+    known = {f.name for f in fields(Spec)} - {"constants"}
+    cell = entries["cell"]
+    constants = _constants(cell)
+    for key in entries:
+        if key not in known and key not in constants:
+            raise UsageError(f"unknown solver entry {key!r} for cell {cell!r}: {nearest(key, known | set(constants))}")
+    for key in constants:
+        value = entries.get(key, 0.0)
+        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+            raise UsageError(f"constant {key!r} of cell {cell!r} is {value!r}: expected a finite number.")
+    spec = Spec(
+        **{key: value for key, value in entries.items() if key in known},
+        constants={key: float(value) for key, value in entries.items() if key in constants},
+    )
+    _check_numbers(spec)
+    if spec.engine != "general":
+        raise UsageError(f"unknown engine {spec.engine!r}: expected 'general', the only one so far.")
+    if cell in BASELINES:
+        _check_baseline(spec, entries)
+    else:
+        _check_integrator(spec, entries)
+    return spec
+
+
+def _constants(cell: str) -> dict[str, float]:
+    return {} if cell in BASELINES or cell == TRUE_FIELD else dict(field_of(cell).constants)
+
+
+def _check_numbers(spec: Spec) -> None:
+    for name in ("step", "rtol", "atol", "gain", "input_gain"):
+        value = getattr(spec, name)
+        if value is None:
+            continue
+        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value) or value <= 0:
+            raise UsageError(f"solver entry {name!r} is {value!r}: expected a positive number.")
+    for name in ("steps", "substeps", "hidden", "ode_order"):
+        value = getattr(spec, name)
+        if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
+            raise UsageError(f"solver entry {name!r} is {value!r}: expected a whole number of at least 1.")
+
+
+def _check_baseline(spec: Spec, entries: Mapping[str, Any]) -> None:
+    for key in entries:
+        if key not in ("cell", "backend", "engine", "hidden", "forget_bias"):
+            raise UsageError(f"cell {spec.cell!r} is a library baseline and has no {key!r}.")
+    if spec.backend not in (None, "torch"):
+        raise UsageError(f"cell {spec.cell!r} runs on backend 'torch' alone, not on {spec.backend!r}.")
+    if spec.cell == "gru" and "forget_bias" in entries:
+        raise UsageError("cell 'gru' has no 'forget_bias': that is an option of 'lstm'.")
+    bias = spec.forget_bias
+    if isinstance(bias, bool) or not (bias == "chrono" or isinstance(bias, int | float)):
+        raise UsageError(f"solver entry 'forget_bias' is {bias!r}: expected a number or 'chrono'.")
+
+
+def _check_integrator(spec: Spec, entries: Mapping[str, Any]) -> None:
+    if spec.tableau is None or spec.backend is None:
+        missing = "tableau" if spec.tableau is None else "backend"
+        raise UsageError(f"cell {spec.cell!r} needs a {missing!r}.")
+    tableau = find_tableau(spec.tableau)
+    find_backend(spec.backend)
+    if "forget_bias" in entries:
+        raise UsageError(f"cell {spec.cell!r} has no 'forget_bias': that is an option of 'lstm'.")
+    if spec.atol is not None and spec.rtol is None:
+        raise UsageError("solver entry 'atol' goes with 'rtol'.")
+    if spec.rtol is not None and tableau.b_hat is None:
+        raise UsageError(
+            f"tableau {tableau.name!r} has no embedded weights and cannot run adaptively: leave out 'rtol'."
+        )
+    if spec.cell != TRUE_FIELD:
+        if "steps" in entries:
+            raise UsageError(f"cell {spec.cell!r} takes one step an input and has no 'steps': expected 'substeps'.")
+        if spec.rtol is not None and "substeps" in entries:
+            raise UsageError("'substeps' belongs to a fixed grid and 'rtol' to an adaptive one: expected one of them.")
+        if spec.step is None:
+            raise UsageError(f"cell {spec.cell!r} needs a 'step'.")
+        if spec.init is not None and spec.init not in get_args(Scheme):
+            raise unknown("initialisation", str(spec.init), get_args(Scheme))
+        field_of(spec.cell, spec.ode_order)
+        return
+    for key in ("hidden", "ode_order", "init", "gain", "input_gain", "substeps"):
+        if key in entries:
+            raise UsageError(f"cell 'true-field' learns nothing and has no {key!r}.")
+    if sum(value is not None for value in (spec.step, spec.steps, spec.rtol)) > 1:
+        raise UsageError("a true-field solver takes one of 'step', 'steps' and 'rtol', not several.")
+
+
+def validate(entries: Mapping[str, Any], task: Mapping[str, Any], device: str = "cpu", dtype: str = "float32") -> None:
+    """Check a point's solver against its task, device and dtype before anything runs. Raises `UsageError`."""
+    spec = parse(entries)
+    if dtype not in DTYPES:
+        raise UsageError(f"unknown dtype {dtype!r}: {nearest(dtype, DTYPES)}")
+    name = task.get("name")
+    if name in ("ivp", "order") and spec.cell != TRUE_FIELD:
+        raise UsageError(f"task {name!r} is for cell 'true-field', not for the learned cell {spec.cell!r}.")
+    if spec.cell == TRUE_FIELD and name in ("copying", "adding"):
+        raise UsageError(f"task {name!r} has no field of its own: cell 'true-field' cannot run it.")
+    if spec.cell == TRUE_FIELD and spec.backend == "scipy" and dtype != "float64":
+        raise UsageError(f"backend 'scipy' integrates in float64 only, not in {dtype}.")
+    if spec.backend == "scipy" and not device.startswith("cpu"):
+        raise UsageError(f"backend 'scipy' runs on the CPU only, not on {device!r}.")
+    if device.startswith("mps") and dtype == "float64":
+        raise UsageError("device 'mps' has no float64: expected dtype float32.")
+
+
+def find_tableau(name: str) -> Tableau:
+    """The tableau of that name or alias, a third-party one included. Raises `UsageError` with the nearest name."""
+    if name in TABLEAUX or name in ALIASES:
+        return built_in_tableau(name)
+    found: Tableau = load("tableau", name)
+    return found
+
+
+def engine_of(entries: Mapping[str, Any]) -> str:
+    """What carries out a solver's arithmetic, as its rows say it: the entry, else the cell's own choice."""
+    return str(entries.get("engine") or ("torch" if entries.get("cell") in BASELINES else "general"))
+
+
+def properties_of(spec: Spec) -> dict[str, Any]:
+    """What a row says of any solver: every entry that has a value, and the facts of its tableau."""
+    entries = {key: value for key, value in asdict(spec).items() if value is not None and key != "constants"}
+    if spec.cell in BASELINES:
+        entries = {key: entries[key] for key in ("cell", "hidden")}
+        entries |= {"forget_bias": spec.forget_bias} if spec.cell == "lstm" else {}
+        return {"solver": entries}
+    learned = {} if spec.cell == TRUE_FIELD else {**_constants(spec.cell), **spec.constants}
+    unused = ("forget_bias", *(("hidden", "substeps") if spec.cell == TRUE_FIELD else ()))
+    entries = {key: value for key, value in entries.items() if key not in unused} | learned
+    return {"solver": entries, **_tableau_properties(find_tableau(spec.tableau or ""))}
+
+
+@lru_cache(maxsize=64)
+def _tableau_properties(tableau: Tableau) -> dict[str, Any]:
+    return {
+        "stages": tableau.stages,
+        "order": tableau.order,
+        "embedded_order": tableau.embedded_order,
+        "stability_polynomial": [float(value) for value in stability_polynomial(tableau)],
+        "real_stability_interval": real_stability_interval(tableau),
+        "imaginary_stability_interval": imaginary_stability_interval(tableau),
+    }
