@@ -222,7 +222,7 @@ def _gather(plan: _Plan, pace: Pace, request: Request) -> dict[str, Row]:
     note = f", {done} of {len(plan.points)} are there already" if done else ""
     say(f"odernn: {len(plan.missing)} points on {jobs} processes{note}; rows go to {plan.folder / FILE}")
     progress = Progress([{"id": identity(p), **p} for p in plan.missing], jobs, pace)
-    before = signal.signal(signal.SIGTERM, _terminated)
+    before = {number: signal.signal(number, _interrupt) for number in (signal.SIGINT, signal.SIGTERM)}
     rows: dict[str, Row] = {}
     try:
         with writer(plan.folder) as file:
@@ -240,12 +240,18 @@ def _gather(plan: _Plan, pace: Pace, request: Request) -> dict[str, Row]:
         so_far = f"interrupted after {len(rows)} of {len(plan.missing)} points"
         raise KeyboardInterrupt(f"{so_far}; the same command goes on from here.") from None
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
     return rows
 
 
-def _terminated(number: int, frame: Any) -> NoReturn:
-    raise KeyboardInterrupt
+class _InterruptedError(KeyboardInterrupt):
+    """Under `python -m`, CPython ends itself by SIGINT, not with our status, once a plain KeyboardInterrupt has passed
+    through an exec of text (a namedtuple made by an import), handled or not. It does not do so for a derived class."""
+
+
+def _interrupt(number: int, frame: Any) -> NoReturn:
+    raise _InterruptedError
 
 
 def _report(plan: _Plan, request: Request) -> None:
