@@ -2,24 +2,29 @@
 
 Hairer, Norsett, Wanner, *Solving Ordinary Differential Equations I* (2nd ed., 1993), section II.2: a method has order
 p when the elementary weight of every rooted tree t with at most p vertices equals 1/gamma(t) (theorem 2.13). All
-arithmetic is in integers over one common denominator, so that order 8 with twelve stages takes a fraction of a second.
+arithmetic is in integers over one common denominator, so that order 8 with twelve stages takes a fraction of a second;
+in integers p + q sqrt(d) where coefficients have a root.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from fractions import Fraction
 from functools import cache
 from typing import TypeAlias
 
 from ..suite.errors import UsageError
+from .quadratic import Quadratic, Scalar, magnitude
 from .tableau import Tableau
 
 Tree: TypeAlias = tuple["Tree", ...]
 """A rooted tree is the sorted tuple of the trees that hang on its root; () is the single vertex."""
 
-Matrix: TypeAlias = Sequence[Sequence[Fraction]]
+Matrix: TypeAlias = Sequence[Sequence[Scalar]]
+
+Whole: TypeAlias = int | Scalar
+"""An integer, or p + q sqrt(d) with whole p and q."""
 
 
 @cache
@@ -57,33 +62,34 @@ def symmetry(tree: Tree) -> int:
     )
 
 
-def residuals(A: Matrix, weights: Sequence[Fraction], vertices: int) -> dict[Tree, Fraction]:
+def residuals(A: Matrix, weights: Sequence[Scalar], vertices: int) -> dict[Tree, Scalar]:
     """Phi(t) - 1/gamma(t) for every tree with that many vertices; all zero where these order conditions hold."""
-    stages = _Stages(A)
-    scale = math.lcm(*(weight.denominator for weight in weights))
-    scaled = [int(weight * scale) for weight in weights]
-    denominator = scale * stages.scale ** (vertices - 1)
-    return {
-        tree: Fraction(_dot(scaled, stages.weights(tree)), denominator) - Fraction(1, density(tree))
-        for tree in trees(vertices)
-    }
+    return _residuals(_Stages(A), weights, vertices)
 
 
-def computed_order(A: Matrix, weights: Sequence[Fraction], limit: int = 10, tolerance: Fraction = Fraction(0)) -> int:
+def _residuals(stages: _Stages, weights: Sequence[Scalar], vertices: int) -> dict[Tree, Scalar]:
+    scale = _common_denominator(weights)
+    scaled = [_whole(weight, scale) for weight in weights]
+    unit = Fraction(1, scale * stages.scale ** (vertices - 1))
+    return {tree: _dot(scaled, stages.weights(tree)) * unit - Fraction(1, density(tree)) for tree in trees(vertices)}
+
+
+def computed_order(A: Matrix, weights: Sequence[Scalar], limit: int = 10, tolerance: Scalar = Fraction(0)) -> int:
     """The largest p <= limit for which every order condition up to p holds within the tolerance (0: exactly)."""
+    stages = _Stages(A)
     for p in range(1, limit + 1):
-        if any(abs(residual) > tolerance for residual in residuals(A, weights, p).values()):
+        if any(magnitude(residual) > tolerance for residual in _residuals(stages, weights, p).values()):
             return p - 1
     return limit
 
 
-def principal_error_norm(A: Matrix, weights: Sequence[Fraction], order: int) -> float:
+def principal_error_norm(A: Matrix, weights: Sequence[Scalar], order: int) -> float:
     """The 2-norm over the trees with order + 1 vertices of (Phi(t) - 1/gamma(t)) / sigma(t).
 
     With alpha(t) = (order + 1)! / (sigma(t) gamma(t)) these are the coefficients of the local error, HNW II.3.
     """
     terms = residuals(A, weights, order + 1)
-    return math.sqrt(sum((residual / symmetry(tree)) ** 2 for tree, residual in terms.items()))
+    return math.sqrt(sum(((residual / symmetry(tree)) ** 2 for tree, residual in terms.items()), Fraction(0)))
 
 
 def verify(tableau: Tableau) -> None:
@@ -99,19 +105,42 @@ def verify(tableau: Tableau) -> None:
 
 
 class _Stages:
-    """Elementary weights of the stages times scale^(size - 1), which makes them integers; remembered per tree."""
+    """Elementary weights of the stages times scale^(size - 1), which makes them whole; remembered per tree."""
 
     def __init__(self, A: Matrix) -> None:
-        self.scale = math.lcm(*(entry.denominator for row in A for entry in row))
-        self._rows = [[int(entry * self.scale) for entry in row] for row in A]
-        self._known: dict[Tree, list[int]] = {(): [1] * len(A)}
+        self.scale = _common_denominator([entry for row in A for entry in row])
+        self._rows = [[_whole(entry, self.scale) for entry in row] for row in A]
+        self._known: dict[Tree, list[Whole]] = {(): [1] * len(A)}
 
-    def weights(self, tree: Tree) -> list[int]:
+    def weights(self, tree: Tree) -> list[Whole]:
         if tree not in self._known:
             branches = [[_dot(row, self.weights(child)) for row in self._rows] for child in tree]
-            self._known[tree] = [math.prod(factors) for factors in zip(*branches, strict=True)]
+            self._known[tree] = [_product(factors) for factors in zip(*branches, strict=True)]
         return self._known[tree]
 
 
-def _dot(left: Sequence[int], right: Sequence[int]) -> int:
-    return sum(x * y for x, y in zip(left, right, strict=True) if x)
+def _common_denominator(values: Sequence[Scalar]) -> int:
+    """The smallest positive integer whose product with each value is whole."""
+    parts = [part for value in values for part in ((value.p, value.q) if isinstance(value, Quadratic) else (value,))]
+    return math.lcm(*(part.denominator for part in parts))
+
+
+def _whole(value: Scalar, scale: int) -> Whole:
+    scaled = value * scale
+    return scaled if isinstance(scaled, Quadratic) else int(scaled)
+
+
+def _product(factors: Iterable[Whole]) -> Whole:
+    """The product, 1 of none."""
+    result: Whole = 1
+    for factor in factors:
+        result = result * factor
+    return result
+
+
+def _dot(left: Sequence[Whole], right: Sequence[Whole]) -> Whole:
+    total: Whole = 0
+    for x, y in zip(left, right, strict=True):
+        if x:
+            total = total + x * y
+    return total

@@ -1,8 +1,9 @@
-"""The table of Runge-Kutta methods: one entry, one method, its coefficients and its reference.
+"""The names of all methods, and the table of the explicit ones: one entry, one method, its numbers, its reference.
 
-Rows of A from the second stage on, left of the diagonal; then b, the order claimed for b, the reference. Coefficients
-are exact wherever an exact form exists; the entries that give a tolerance say why. To add a method, add an entry: the
-tests compute its order from its coefficients. The file is long because the numbers are.
+Implicit, partitioned and splitting methods have tables of their own. Here: rows of A from the second stage on, left of
+the diagonal; then b, the order claimed for b, the reference. Coefficients are exact wherever an exact form exists; the
+entries that give a tolerance say why. To add a method, add an entry: the tests compute its order from its coefficients.
+The file is long because the numbers are.
 """
 
 from __future__ import annotations
@@ -13,53 +14,41 @@ from types import MappingProxyType
 from typing import Any
 
 from ..suite.errors import UsageError, unknown
-from .tableau import Tableau, exact
+from .coefficients import Row, exact_row
+from .implicit_tableaux import IMPLICIT
+from .partitioned_tableau import PARTITIONED, PartitionedTableau
+from .splitting import SPLITTINGS
+from .tableau import Method, Tableau, exact
+
+__all__ = ["ALIASES", "METHODS", "TABLEAUX", "Method", "describe", "method", "tableau"]
+
+
+def method(name: str) -> Method:
+    """The method of that name or alias, in any case. Raises `UsageError` with the nearest name for an unknown one."""
+    key = name.lower()
+    key = ALIASES.get(key, key)
+    if key not in METHODS:
+        raise unknown("tableau", name, [*METHODS, *ALIASES])
+    return METHODS[key]
 
 
 def tableau(name: str) -> Tableau:
-    """The tableau of that name or alias, in any case. Raises `UsageError` with the nearest name for an unknown one."""
-    key = name.lower()
-    key = ALIASES.get(key, key)
-    if key not in TABLEAUX:
-        raise unknown("tableau", name, [*TABLEAUX, *ALIASES])
-    return TABLEAUX[key]
+    """The tableau of that name or alias, in any case.
 
-
-def describe(tableau: Tableau) -> dict[str, Any]:
-    """Everything about one tableau as plain JSON: coefficients as text, the orders computed from them, derived numbers.
-
-    Stability intervals, SSP radius, circle radius and principal error norm belong to b, not to b_hat. An infinite
-    number appears as "inf".
+    Raises `UsageError` for an unknown one, with the nearest name, and for a partitioned or splitting method.
     """
-    from .order import computed_order, principal_error_norm
-    from .stability import circle_radius, imaginary_stability_interval, real_stability_interval, ssp_radius
+    found = method(name)
+    if not isinstance(found, Tableau):
+        kind = "a partitioned" if isinstance(found, PartitionedTableau) else "a splitting"
+        raise UsageError(f"{name!r} is {kind} method: expected one tableau for the whole state, such as 'rk4'.")
+    return found
 
-    def text(values: Sequence[Fraction]) -> list[str]:
-        return [str(value) for value in values]
 
-    order = computed_order(tableau.A, tableau.b, tolerance=tableau.tolerance)
-    hat = tableau.b_hat
-    numbers = {
-        "real_stability_interval": real_stability_interval(tableau),
-        "imaginary_stability_interval": imaginary_stability_interval(tableau),
-        "ssp_radius": ssp_radius(tableau),
-        "circle_radius": circle_radius(tableau),
-        "principal_error_norm": principal_error_norm(tableau.A, tableau.b, order),
-    }
-    return {
-        "name": tableau.name,
-        "stages": tableau.stages,
-        "order": order,
-        "embedded_order": None if hat is None else computed_order(tableau.A, hat, tolerance=tableau.tolerance),
-        "A": [text(row) for row in tableau.A],
-        "b": text(tableau.b),
-        "b_hat": None if hat is None else text(hat),
-        "c": text(tableau.c),
-        "explicit": tableau.explicit,
-        "fsal": tableau.fsal,
-        **{key: value if value != float("inf") else "inf" for key, value in numbers.items()},
-        "reference": tableau.reference,
-    }
+def describe(method: Method) -> dict[str, Any]:
+    """Everything about one method as plain JSON: coefficients as text, what is computed and decided from them."""
+    from .facts import describe
+
+    return describe(method)
 
 
 def _explicit(
@@ -72,8 +61,8 @@ def _explicit(
     embedded_order: int | None = None,
     tolerance: str = "0",
 ) -> Tableau:
-    def numbers(text: str) -> tuple[Fraction, ...]:
-        return tuple(exact(word) for word in text.split())
+    def numbers(text: str) -> Row:
+        return exact_row(text.split())
 
     weights = numbers(b)
     lower = [(), *(numbers(row) for row in rows)]
@@ -492,8 +481,11 @@ _ENTRIES = (
     ),
 )
 
-TABLEAUX: Mapping[str, Tableau] = MappingProxyType({entry.name: entry for entry in _ENTRIES})
-"""Every tableau by name, read-only, simplest first."""
+TABLEAUX: Mapping[str, Tableau] = MappingProxyType({entry.name: entry for entry in (*_ENTRIES, *IMPLICIT)})
+"""Every tableau by name, read-only: explicit ones, then implicit ones, simplest first."""
+
+METHODS: Mapping[str, Method] = MappingProxyType({**TABLEAUX, **PARTITIONED, **SPLITTINGS})
+"""Every method by name, read-only: the tableaux, the partitioned ones, the splittings."""
 
 ALIASES: Mapping[str, str] = MappingProxyType(
     {
@@ -512,6 +504,36 @@ ALIASES: Mapping[str, str] = MappingProxyType(
         "vern6": "verner65",
         "vern7": "verner76",
         "dopri8": "dop853",
+        "forward-euler": "euler",
+        "explicit-euler": "euler",
+        "implicit-euler": "backward-euler",
+        "radau2a1": "backward-euler",
+        "gauss1": "implicit-midpoint",
+        "gauss-legendre1": "implicit-midpoint",
+        "crank-nicolson": "trapezoid",
+        "trapezoidal": "trapezoid",
+        "lobatto3a2": "trapezoid",
+        "bilinear": "trapezoid",
+        "tustin": "trapezoid",
+        "gauss-legendre2": "gauss2",
+        "hammer-hollingsworth": "gauss2",
+        "gauss-legendre3": "gauss3",
+        "kuntzmann-butcher": "gauss3",
+        "radau3": "radau2a2",
+        "radau5": "radau2a3",
+        "alexander2": "sdirk2",
+        "trbdf2": "tr-bdf2",
+        "kennedy-carpenter43": "esdirk43",
+        "semi-implicit-euler": "symplectic-euler",
+        "euler-cromer": "symplectic-euler",
+        "verlet": "stormer-verlet",
+        "velocity-verlet": "stormer-verlet",
+        "leapfrog": "stormer-verlet",
+        "lobatto3ab2": "stormer-verlet",
+        "lie-trotter": "lie",
+        "zoh": "lie",
+        "zero-order-hold": "lie",
+        "strang-marchuk": "strang",
     }
 )
 """Other names in use for some of them."""

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import fields
 from importlib import import_module
 from typing import Any
 
 from .catalogue import KINDS, Entry, entries, find, kind_of, load, problems
+from .errors import UsageError
 from .row import plain
 
 
@@ -15,6 +17,8 @@ def listing(kind: str | None, as_json: bool) -> tuple[str, list[str]]:
     """What `list` prints, and one sentence for every plugin that was refused."""
     kinds = list(KINDS) if kind is None else [kind_of(kind)]
     refused = [sentence for one in kinds for sentence in problems(one)]
+    if kinds == ["tableau"]:  # only where they are asked for: what is computed takes a second
+        return _methods(as_json), refused
     if as_json:
         return json.dumps([_facts(e) for one in kinds for e in entries(one).values()], indent=1), refused
     blocks = []
@@ -24,6 +28,52 @@ def listing(kind: str | None, as_json: bool) -> tuple[str, list[str]]:
         lines = [f"  {e.name:{width}}  {e.summary}{_owner(e)}".rstrip() for e in known.values()]
         blocks.append("\n".join([f"{KINDS[one]} ({len(known)})", *lines]))
     return "\n\n".join(blocks), refused
+
+
+def _methods(as_json: bool) -> str:
+    """Every tableau with what its coefficients say of order, stability and structure."""
+    brief = import_module("odernn.solvers.facts").brief
+    found: list[tuple[Entry, dict[str, Any] | str]] = []
+    for entry in entries("tableau").values():
+        try:
+            found.append((entry, brief(load("tableau", entry.name))))
+        except UsageError as error:  # a plugin that does not import
+            found.append((entry, str(error)))
+    if as_json:
+        said = [_facts(e) | (facts if isinstance(facts, dict) else {"error": facts}) for e, facts in found]
+        return json.dumps(said, indent=1)
+    lines = [("name", "kind", "stages", "order", "stable", "structure", "real", "imaginary", "oscillator")]
+    for entry, facts in found:
+        if isinstance(facts, str):
+            continue
+        pair = "" if facts["embedded_order"] is None else f"({facts['embedded_order']})"
+        stable = "".join(letter for letter in "ALB" if facts[f"{letter}_stable"])
+        structure = ", ".join(word for word in ("symplectic", "symmetric") if facts[word])
+        ends = (facts[f"{axis}_stability_interval"] for axis in ("real", "imaginary"))
+        numbers = (_short(value) for value in (*ends, facts["oscillator_limit"]))
+        stages = str(facts["stages"] or "")
+        lines.append((entry.name, facts["family"], stages, f"{facts['order']}{pair}", stable, structure, *numbers))
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    rows = ["  " + "  ".join(f"{v:{w}}" for v, w in zip(line, widths, strict=True)).rstrip() for line in lines]
+    rows += [f"  {entry.name}: {facts}" for entry, facts in found if isinstance(facts, str)]
+    head = f"{KINDS['tableau']} ({len(found)}), computed from the coefficients"
+    return "\n".join(
+        [
+            head,
+            *rows,
+            "",
+            "stable: A, L, B; real, imaginary: |R(z)| <= 1 on [-r, 0] and on i[-r, r]; oscillator: h omega up to which",
+            "q' = p, p' = -q stays bounded. Splittings: A, L and the intervals are of one linear part, B is of parts",
+            "that contract, symplectic of Hamiltonian parts.",
+        ]
+    )
+
+
+def _short(value: float | str | None) -> str:
+    """Five digits, rounded down: within the interval that it stands for."""
+    if value is None or isinstance(value, str):
+        return value or ""
+    return f"{math.floor(value * 1e4 + 1e-6) / 1e4:g}"
 
 
 def shown(name: str, as_json: bool) -> str:
@@ -81,20 +131,55 @@ def _text(detail: dict[str, Any]) -> str:
     head = f"{detail['name']} ({detail['kind']}, {detail['distribution']})"
     lines = [head, "-" * len(head), detail["summary"]]
     rest = {key: value for key, value in detail.items() if key not in ("kind", "name", "summary", "distribution")}
-    if detail["kind"] == "tableau" and {"A", "b", "c"} <= set(rest):
-        lines += ["", butcher(rest.pop("c"), rest.pop("A"), rest.pop("b"), rest.pop("b_hat", None)), ""]
+    if detail["kind"] == "tableau":
+        lines += _arrays(rest)
     width = max((len(key) for key in rest), default=0)
     for key, value in rest.items():
         if isinstance(value, str) and "\n" in value:
             lines += ["", value.strip()]
+        elif key == "stability_function":
+            P, Q = (polynomial(value[part]) for part in ("P", "Q"))
+            lines.append(f"{'R(z)':{width}}  {P if Q == '1' else f'({P}) / ({Q})'}")
         elif isinstance(value, dict):
             told = ", ".join(f"{k} = {v}" for k, v in value.items()) or "none"
             lines.append(f"{key.replace('_', ' '):{width}}  {told}")
         elif isinstance(value, list | tuple):
             lines.append(f"{key.replace('_', ' '):{width}}  {', '.join(map(str, value))}")
         else:
-            lines.append(f"{key.replace('_', ' '):{width}}  {'none' if value is None else value}")
+            told = {None: "none", True: "yes", False: "no"}[value] if isinstance(value, bool | None) else value
+            lines.append(f"{key.replace('_', ' '):{width}}  {told}")
     return "\n".join(lines)
+
+
+def _arrays(rest: dict[str, Any]) -> list[str]:
+    """The Butcher arrays among a method's facts, as text; a splitting's sequences. They are taken out of the facts."""
+    if rest.get("family") == "splitting":
+        sequences = rest.pop("sequence").items()
+        told = (f"{parts}: {', '.join(f'part {k} over {h} h' for k, h in steps)}" for parts, steps in sequences)
+        return ["", *told, ""]
+    if rest.get("family") == "partitioned":
+        blocks = zip(("position", "momentum"), rest.pop("c"), rest.pop("A"), rest.pop("b"), strict=True)
+        return [
+            line
+            for block, (what, c, A, b) in enumerate(blocks)
+            for line in ("", f"block {block}, {what}", butcher(c, A, b), "")
+        ]
+    return ["", butcher(rest.pop("c"), rest.pop("A"), rest.pop("b"), rest.pop("b_hat", None)), ""]
+
+
+def polynomial(coefficients: list[str]) -> str:
+    """Coefficients from the constant term up, as 1 + 1/2 z + (1 - sqrt(2)) z^2."""
+    terms = []
+    for k, text in enumerate(coefficients):
+        if text == "0":
+            continue
+        bare = text.lstrip("-")
+        bracketed = f"({text})" if " " in bare else bare
+        sign = "-" if text.startswith("-") and " " not in bare else "+"
+        power = "" if k == 0 else "z" if k == 1 else f"z^{k}"
+        factor = "" if bracketed == "1" and power else bracketed
+        terms.append(f"{sign} {' '.join(filter(None, (factor, power)))}")
+    return " ".join(terms).removeprefix("+ ") or "0"
 
 
 def butcher(c: list[Any], A: list[list[Any]], b: list[Any], b_hat: list[Any] | None = None) -> str:

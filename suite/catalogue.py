@@ -174,10 +174,18 @@ def _cells() -> Iterator[Entry]:
 
 
 def _tableaux() -> Iterator[Entry]:
-    for name, tableau in import_module("odernn.solvers.tableaux").TABLEAUX.items():
-        pair = "" if tableau.b_hat is None else f"({tableau.embedded_order})"
-        summary = f"order {tableau.order}{pair}, {tableau.stages} stages; {_sentence(tableau.reference)}"
-        yield Entry("tableau", name, summary, "odernn.solvers.tableaux", f"TABLEAUX.{name}")
+    module = import_module("odernn.solvers.tableaux")
+    for name, method in module.METHODS.items():
+        kind, size = "", ""
+        if name in module.TABLEAUX:
+            kind = "" if method.explicit else "implicit, "
+            size = ("" if method.b_hat is None else f"({method.embedded_order})") + f", {method.stages} stages"
+        elif name in module.PARTITIONED:
+            kind, size = "partitioned, ", f", {method.stages} stages"
+        else:
+            kind = f"splitting, linear parts {method.linear}, "
+        summary = f"{kind}order {method.order}{size}; {_sentence(method.reference)}"
+        yield Entry("tableau", name, summary, "odernn.solvers.tableaux", f"METHODS.{name}")
 
 
 def _backends() -> Iterator[Entry]:
@@ -234,7 +242,7 @@ _BUILT_IN: Mapping[str, Callable[[], Iterator[Entry]]] = MappingProxyType(
 
 
 def load(kind: str, name: str) -> Any:
-    """The object of that name: a Task class, a cell's module (or its entry point's object), a `Tableau`, ...
+    """The object of that name: a Task class, a cell's module (or its entry point's object), a tableau or method, ...
 
     Raises `UsageError` for an unknown name (with the nearest), a missing package (with the pip line) or a plugin that
     does not import.

@@ -6,6 +6,7 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
+import sympy
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -98,6 +99,27 @@ def test_relabelling_or_splitting_stages_changes_no_condition(name, random, data
 def test_implicit_methods_have_their_textbook_order(A, b, order):
     """Hairer, Wanner, *Solving Ordinary Differential Equations II*, section IV.5."""
     assert computed_order([[F(x) for x in row] for row in A], [F(x) for x in b]) == order
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.sampled_from(["gauss2", "radau2a3", "tr-bdf2"]), st.integers(0, 2), st.integers(0, 2), rationals.filter(bool))
+def test_conditions_of_algebraic_coefficients_with_sympy(name, i, j, change):
+    """The textbook conditions again, in SymPy's arithmetic, of a method with roots and one entry changed."""
+    t = TABLEAUX[name]
+    rows = [list(row) for row in t.A]
+    rows[i % t.stages][j % t.stages] += change
+    A = sympy.Matrix([[sympy.sympify(str(a)) for a in row] for row in rows])
+    b = sympy.Matrix([[sympy.sympify(str(w)) for w in t.b]])
+    c = A * sympy.ones(t.stages, 1)
+    half = sympy.Rational(1, 2)
+    expected = {
+        2: [(b * c)[0] - half],
+        3: [(b * c.multiply_elementwise(c))[0] - half * 2 / 3, (b * A * c)[0] - half / 3],
+    }
+    for p, values in expected.items():
+        found = [sympy.sympify(str(x)) for x in residuals(rows, t.b, p).values()]
+        assert sorted(map(float, found)) == pytest.approx(sorted(map(float, values)), abs=1e-14)
+        assert [sympy.expand(x) == 0 for x in found].count(True) == [sympy.expand(x) == 0 for x in values].count(True)
 
 
 @pytest.mark.parametrize(

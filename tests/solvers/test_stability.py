@@ -11,18 +11,23 @@ from hypothesis import strategies as st
 
 from odernn.solvers.order import principal_error_norm
 from odernn.solvers.stability import (
+    a_stable,
     circle_radius,
     imaginary_stability_interval,
+    l_stable,
     real_stability_interval,
     ssp_radius,
+    stability_function,
     stability_polynomial,
 )
+from odernn.solvers.structure import algebraically_stable, b_stable, irreducible, symmetric, symplectic
 from odernn.solvers.tableau import Tableau
 from odernn.solvers.tableaux import TABLEAUX
 from odernn.suite.errors import UsageError
 
 F = Fraction
-NAMES = list(TABLEAUX)
+NAMES = [name for name, entry in TABLEAUX.items() if entry.explicit]
+IMPLICIT = [name for name, entry in TABLEAUX.items() if not entry.explicit]
 SQRT = math.sqrt
 
 
@@ -260,3 +265,196 @@ def test_the_promised_disk_is_stable(name):
     for radius in (circle_radius(TABLEAUX[name]), ssp_radius(TABLEAUX[name])):
         circle = radius * (np.exp(2j * np.pi * np.linspace(0, 1, 2000)) - 1)
         assert np.abs(R(circle)).max() <= 1 + 1e-12
+
+
+# ------------------------------------------------------------------------------------------------------------ implicit
+
+
+@pytest.mark.parametrize(
+    ("name", "P", "Q"),
+    [
+        ("backward-euler", "1", "1 - z"),
+        ("implicit-midpoint", "1 + z/2", "1 - z/2"),
+        ("trapezoid", "1 + z/2", "1 - z/2"),
+        ("gauss2", "1 + z/2 + z**2/12", "1 - z/2 + z**2/12"),
+        ("gauss3", "1 + z/2 + z**2/10 + z**3/120", "1 - z/2 + z**2/10 - z**3/120"),
+        ("radau2a2", "1 + z/3", "1 - 2*z/3 + z**2/6"),
+        ("radau2a3", "1 + 2*z/5 + z**2/20", "1 - 3*z/5 + 3*z**2/20 - z**3/60"),
+        ("lobatto3a3", "1 + z/2 + z**2/12", "1 - z/2 + z**2/12"),
+        ("lobatto3b2", "1 + z/2", "1 - z/2"),
+        ("lobatto3b3", "1 + z/2 + z**2/12", "1 - z/2 + z**2/12"),
+        ("lobatto3c2", "1", "1 - z + z**2/2"),
+        ("lobatto3c3", "1 + z/4", "1 - 3*z/4 + z**2/4 - z**3/24"),
+        ("sdirk2", "1 + (sqrt(2) - 1)*z", "(1 - (1 - sqrt(2)/2)*z)**2"),
+        ("tr-bdf2", "1 + (sqrt(2) - 1)*z", "(1 - (1 - sqrt(2)/2)*z)**2"),
+    ],
+)
+def test_published_stability_functions(name, P, Q):
+    """Hairer, Wanner, IV.3, table 3.1: Pade approximants; Alexander (1977) and Hosea, Shampine (1996) for the last."""
+    z = sympy.Symbol("z")
+    for found, expected in zip(stability_function(TABLEAUX[name]), (P, Q), strict=True):
+        told = sympy.Poly(sympy.expand(sympy.sympify(expected)), z).all_coeffs()[::-1]
+        assert [sympy.simplify(sympy.sympify(str(a)) - b) for a, b in zip(found, told, strict=True)] == [0] * len(told)
+
+
+@pytest.mark.parametrize(
+    ("name", "letters"),
+    [
+        ("backward-euler", "AL B alg"),
+        ("implicit-midpoint", "A B alg symplectic symmetric"),
+        ("gauss2", "A B alg symplectic symmetric"),
+        ("gauss3", "A B alg symplectic symmetric"),
+        ("radau2a2", "AL B alg"),
+        ("radau2a3", "AL B alg"),
+        ("trapezoid", "A symmetric"),
+        ("lobatto3a3", "A symmetric"),
+        ("lobatto3b3", "A symmetric"),
+        ("lobatto3c2", "AL B alg"),
+        ("lobatto3c3", "AL B alg"),
+        ("sdirk2", "AL"),
+        ("tr-bdf2", "AL"),
+        ("esdirk43", "AL"),
+        # equal stages, so not irreducible: the implicit midpoint rule, with M of IIIB indefinite
+        ("lobatto3b2", "A B symplectic symmetric"),
+        ("euler", ""),
+        ("rk4", ""),
+        ("dop853", ""),
+    ],
+)
+def test_known_stability_and_structure(name, letters):
+    """Hairer, Wanner, table 5.13 and theorem 12.9; Geometric Numerical Integration, sections V.2 and VI.4."""
+    t = TABLEAUX[name]
+    found = {
+        "A": a_stable(t) and not l_stable(t),
+        "AL": a_stable(t) and l_stable(t),
+        "B": b_stable(t),
+        "alg": algebraically_stable(t),
+        "symplectic": symplectic(t),
+        "symmetric": symmetric(t),
+    }
+    assert {word for word, holds in found.items() if holds} == set(letters.split())
+
+
+def rational_function(t, z):
+    """det(I - z A + z 1 b^T) / det(I - z A) at complex z, by NumPy (Hairer, Wanner, IV.3, eq. 3.3)."""
+    A, b, s = t.arrays.A, t.arrays.b, t.stages
+    z = np.asarray(z)[..., None, None]
+    return np.linalg.det(np.eye(s) - z * A + z * b) / np.linalg.det(np.eye(s) - z * A)
+
+
+def value(t, z):
+    P, Q = (np.polynomial.Polynomial([float(a) for a in p]) for p in stability_function(t))
+    return P(z) / Q(z)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.fractions(-1, 1, max_denominator=6), min_size=12, max_size=12))
+def test_stability_function_of_random_methods_with_numpy(values):
+    t = implicit([values[:3], values[3:6], values[6:9]], values[9:])
+    P, Q = stability_function(t)
+    assert P[0] == Q[0] == 1
+    z = np.array([0.1, -0.2j, 0.15 + 0.2j])
+    np.testing.assert_allclose(value(t, z), rational_function(t, z), rtol=1e-10)
+
+
+@pytest.mark.parametrize("name", IMPLICIT)
+def test_stable_half_planes_by_sampling(name):
+    """The imaginary axis far out and close in, and poles, with NumPy; R(infinity) is 0 for L-stability."""
+    t = TABLEAUX[name]
+    y = np.geomspace(1e-3, 1e4, 4001)
+    assert np.abs(rational_function(t, 1j * y)).max() <= 1 + 1e-9
+    poles = 1 / np.linalg.eigvals(t.arrays.A)[np.abs(np.linalg.eigvals(t.arrays.A)) > 1e-7]
+    assert poles.real.min() > 0
+    assert (abs(rational_function(t, -1e7)) < 1e-5) == l_stable(t)
+
+
+@pytest.mark.parametrize("gamma", ["1/5", "6/25", "1/4", "3/10", "1/2", "1", "3/2"])
+def test_sdirk_family_of_order_two(gamma):
+    """A-stable for g >= 1/4 (Hairer, Wanner, IV.6, eq. 6.11 and table 6.3 for s = p = 2)."""
+    g = F(gamma)
+    t = implicit([[g, 0], [1 - 2 * g, g]], ["1/2", "1/2"])
+    assert a_stable(t) == (g >= F(1, 4))
+
+
+def test_poles_on_the_left_are_seen():
+    """R = (1 - z/2)^2 / (1 + z/2)^2 has modulus 1 on the axis, and a pole at -2: not A-stable."""
+    t = implicit([["-1/2", 0], ["-1", "-1/2"]], ["-1", "-1"])
+    assert stability_function(t) == ((1, -1, F(1, 4)), (1, 1, F(1, 4)))
+    assert imaginary_stability_interval(t) == math.inf
+    assert not a_stable(t)
+    assert real_stability_interval(t) == 0.0
+
+
+def test_intervals_that_end():
+    """The theta method with theta < 1/2 is stable on [-2 / (1 - 2 theta), 0], and nowhere on the axis."""
+    for theta in (F(0), F(1, 4), F(2, 5)):
+        t = implicit([[0, 0], [1 - theta, theta]], [1 - theta, theta])
+        assert real_stability_interval(t) == pytest.approx(float(2 / (1 - 2 * theta)), rel=1e-15)
+        assert imaginary_stability_interval(t) == 0
+        assert not a_stable(t)
+
+
+def test_radii_of_tableaux_with_roots():
+    """gamma of sdirk2: SSP radius and circle radius by NumPy's eigenvalues and inverses."""
+    for name in ("sdirk2", "tr-bdf2"):
+        t = TABLEAUX[name]
+        A, b = t.arrays.A, t.arrays.b
+        M = np.diag(b) @ A + A.T @ np.diag(b) - np.outer(b, b)
+        assert circle_radius(t) == pytest.approx(-1 / np.linalg.eigvalsh(M / np.sqrt(np.outer(b, b)))[0], rel=1e-9)
+        K = np.zeros((t.stages + 1,) * 2)
+        K[:-1, :-1], K[-1, :-1] = A, b
+
+        def slack(r, K=K):
+            P = K @ np.linalg.inv(np.eye(len(K)) + r * K)
+            return min(P.min(), (1 - r * P.sum(axis=1)).min())
+
+        r = ssp_radius(t)
+        assert slack(r) >= -1e-12
+        assert slack(r * (1 + 1e-6)) < 0
+
+
+@pytest.mark.parametrize("name", ["gauss2", "gauss3", "radau2a2", "radau2a3", "lobatto3c3", "backward-euler"])
+def test_algebraically_stable_methods_contract(name):
+    assert circle_radius(TABLEAUX[name]) == math.inf
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.sampled_from(IMPLICIT), st.fractions(F(-1), 2, max_denominator=9), st.randoms(use_true_random=False))
+def test_superfluous_stages_change_no_decision(name, share, random):
+    """The same method with one stage twice, an idle stage, and its stages in another order."""
+    t = TABLEAUX[name]
+    twin = random.randrange(t.stages)
+
+    def split(row):
+        return [*(v if j != twin else v * (1 - share) for j, v in enumerate(row)), row[twin] * share, 0]
+
+    rows = [split(row) for row in (*t.A, t.A[twin])] + [split(t.b)]
+    order = random.sample(range(t.stages + 2), t.stages + 2)
+    weights = split(t.b)
+    again = implicit([[rows[i][j] for j in order] for i in order], [weights[i] for i in order])
+    assert len(irreducible(again)[1]) == len(irreducible(t)[1])
+    for decide in (stability_function, a_stable, l_stable, b_stable, symplectic, symmetric):
+        assert decide(again) == decide(t)
+
+
+@pytest.mark.parametrize("name", IMPLICIT)
+def test_a_step_there_and_back(name):
+    """symmetric, seen on a step of a nonlinear field with h and then with -h, stages by SciPy's root finder."""
+    from scipy.optimize import root
+
+    t = TABLEAUX[name]
+    A, b = t.arrays.A, t.arrays.b
+
+    def f(y):
+        return np.stack([np.sin(y[..., 1]) - y[..., 0] ** 2, y[..., 0] * y[..., 1] - 0.5], axis=-1)
+
+    def step(y, h):
+        def gap(k):
+            return (k.reshape(-1, 2) - f(y + h * A @ k.reshape(-1, 2))).ravel()
+
+        found = root(gap, np.tile(f(y), (t.stages, 1)).ravel(), tol=1e-14)
+        return y + h * b @ found.x.reshape(-1, 2)
+
+    y = np.array([0.7, 0.4])
+    gap = np.abs(step(step(y, 0.3), -0.3) - y).max()
+    assert (gap < 1e-12) == symmetric(t)
