@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from ..suite.errors import UsageError, unknown
-from .cell_field import positive_size
+from .torch_field import positive_size
 
 LSTMState: TypeAlias = tuple[Tensor, Tensor]
 

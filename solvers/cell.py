@@ -14,20 +14,22 @@ from torch import Tensor
 from ..suite.errors import UsageError
 from .backends.base import Backend, Solution
 from .backends.common import check_embedded
-from .cell_field import CellField, TorchField, positive_size
-from .field import EquationField, Init, Scheme, order_of
+from .cell_field import CellField
+from .field import CustomField, EquationField, Init, Scheme, order_of
 from .fields import field_of as field_of
 from .module_field import ModuleField
 from .tableau import Tableau
-from .tableaux import tableau as find_tableau
+from .tableaux import Method
+from .tableaux import method as find_method
+from .torch_field import TorchField, positive_size
 
 
 class ODERNN(torch.nn.Module):
     """y_{i+1} = Phi_h(y_i, u_i): one step (or `substeps` steps) of the tableau on the cell's field for every input.
 
     input_size, hidden_size: channels of the input, units of a state block. cell: a name (see `solvers.fields`), an
-    `EquationField`, a torch module f(t, y, u) (see `ModuleField`), or a `TorchField` of these sizes. tableau: a name or
-    a `Tableau`. step: h, the time that passes between two inputs; None takes the cell's published one, or 1 where its
+    `EquationField`, a `CustomField`, a torch module f(t, y, u) (see `ModuleField`), or a `TorchField` of these sizes.
+    tableau: a name or a `Method`: a Runge-Kutta tableau, a partitioned one, or a splitting. step: h, the time that passes between two inputs; None takes the cell's published one, or 1 where its
     paper tunes it. The input is held constant over it. substeps: equal Runge-Kutta steps within h. rtol, atol: instead,
     the embedded pair chooses its steps within h, restarting where the input jumps (atol None: rtol). ode_order: of a
     cell that leaves it open ("companion", a torch module). output_size: with it, a linear readout of the first block.
@@ -35,8 +37,9 @@ class ODERNN(torch.nn.Module):
     see `solvers.field.Init`; None takes the cell's own.
 
     forward(x, state=None) -> output, state. x (time, batch, input), (batch, time, input) with batch_first, or (time,
-    input) unbatched; output likewise with hidden or output_size channels, read after each step; state (batch, blocks,
-    hidden), or (blocks, hidden) unbatched, zeros when None. Passing the state on continues a sequence to rounding; the
+    input) unbatched; output likewise with output_size channels, or what the field shows (its `features`: the hidden units of
+    the first block for most), read after each step; state (batch, blocks, hidden), or (blocks, hidden) unbatched, the
+    field's own start (zeros for most) when None. Passing the state on continues a sequence to rounding; the
     time t that a torch module sees counts from the start of each call.
 
     `f_calls`: evaluations of the field in the last call. Raises `UsageError`, one sentence, for anything out of range;
@@ -47,8 +50,8 @@ class ODERNN(torch.nn.Module):
         self,
         input_size: int,
         hidden_size: int,
-        cell: str | EquationField | torch.nn.Module = "leaky",
-        tableau: str | Tableau = "euler",
+        cell: str | EquationField | CustomField | torch.nn.Module = "leaky",
+        tableau: str | Method = "euler",
         step: float | None = None,
         *,
         ode_order: int | None = None,
@@ -70,7 +73,7 @@ class ODERNN(torch.nn.Module):
         self.hidden_size = positive_size("hidden_size", hidden_size)
         self.output_size = None if output_size is None else positive_size("output_size", output_size)
         self.substeps = positive_size("substeps", substeps)
-        self.tableau = find_tableau(tableau) if isinstance(tableau, str) else tableau
+        self.tableau: Method = find_method(tableau) if isinstance(tableau, str) else tableau
         self.backend = _backend(backend)
         if rtol is None and atol is not None:
             raise UsageError("atol was given without rtol: expected both, or neither for the cell's own grid.")
@@ -78,6 +81,8 @@ class ODERNN(torch.nn.Module):
             raise UsageError("substeps belongs to a fixed grid and rtol to an adaptive one: expected one of them.")
         self.rtol, self.atol = rtol, rtol if atol is None else atol
         if rtol is not None:
+            if not isinstance(self.tableau, Tableau):
+                raise UsageError(f"method {self.tableau.name!r} has no embedded weights: leave out rtol.")
             check_embedded(self.tableau, rtol, float(self.atol or 0.0), self.backend.name)
         self.batch_first = batch_first
         equation = field_of(cell, ode_order) if isinstance(cell, str) else cell
@@ -94,6 +99,14 @@ class ODERNN(torch.nn.Module):
                 equation, input_size, hidden_size, constants, start, device=device, dtype=dtype
             )
             self.step = _step(step, equation.published_step)
+        elif isinstance(equation, CustomField):
+            if ode_order is not None:
+                order_of(equation.name, ode_order, fixed=equation.ode_order)
+            if (init, gain, input_gain) != (None, None, None):
+                raise UsageError(f"cell {equation.name!r} starts as published and has no init and gains.")
+            values = equation.values(constants)
+            self.field = equation.make(input_size, hidden_size, values, device, dtype)
+            self.step = _step(step, equation.published_step)
         else:
             if constants or (init, gain, input_gain) != (None, None, None):
                 raise UsageError(
@@ -106,14 +119,16 @@ class ODERNN(torch.nn.Module):
         where = (device, dtype or torch.get_default_dtype()) if like is None else (like.device, like.dtype)
         self.readout = None
         if self.output_size is not None:
-            drawn = torch.nn.Linear(hidden_size, self.output_size, dtype=torch.float64)  # the same in every dtype
+            drawn = torch.nn.Linear(
+                self.field.feature_size, self.output_size, dtype=torch.float64
+            )  # the same in every dtype
             self.readout = drawn.to(device=where[0], dtype=where[1])
         self.f_calls = 0
 
     def forward(self, x: Tensor, state: Tensor | None = None) -> tuple[Tensor, Tensor]:
         u, y0 = self._inputs(x, state)
         solution = self._solve(u, y0)
-        output = solution.states[self.substeps :: self.substeps, :, : self.hidden_size]
+        output = self.field.features(solution.states[self.substeps :: self.substeps])
         last = self._split(solution.states[-1])
         if self.readout is not None:
             output = self.readout(output)
@@ -148,7 +163,8 @@ class ODERNN(torch.nn.Module):
 
         h is one Runge-Kutta step, so each z is to be compared with the tableau's region of stability.
         """
-        eigenvalues: Tensor = torch.linalg.eigvals(self.jacobians(x, at, state))
+        J = self.jacobians(x, at, state)
+        eigenvalues: Tensor = torch.linalg.eigvals(J if J.dtype.itemsize >= 4 else J.float())
         return eigenvalues * (self.step / self.substeps)
 
     @torch.no_grad()
@@ -209,7 +225,7 @@ class ODERNN(torch.nn.Module):
         if time < 1 or batch < 1:
             raise UsageError(f"the input has {time} steps of {batch} sequences: expected at least one of each.")
         if state is None:
-            return u, x.new_zeros(batch, self.blocks * self.hidden_size)
+            return u, self.field.initial(batch)
         expected = (self.blocks, self.hidden_size) if x.dim() == 2 else (batch, self.blocks, self.hidden_size)
         if tuple(state.shape) != expected:
             raise UsageError(

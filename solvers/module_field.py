@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -9,8 +10,8 @@ from torch import Tensor
 from torch.func import functional_call, jacrev, vmap
 
 from ..suite.errors import UsageError
-from .cell_field import TorchField, Weights, positive_size
 from .field import order_of
+from .torch_field import Flow, Linear, Memo, TorchField, Weights, positive_size, unsplittable
 
 
 class ModuleField(TorchField):
@@ -32,6 +33,8 @@ class ModuleField(TorchField):
         self.input_size = positive_size("input_size", input_size)
         self.hidden_size = positive_size("hidden_size", hidden_size)
         self.ode_order = self.blocks = order_of(self.name, ode_order)
+        self.feature_size, self.parts = self.hidden_size, ()
+        self.dependencies = (frozenset(range(self.blocks)),) * self.blocks
         self.module = module
         self._try()
         self._names = [name for name, _ in module.named_parameters()]
@@ -68,6 +71,34 @@ class ModuleField(TorchField):
         named = dict(zip(self._names, weights, strict=True))
         highest: Tensor = functional_call(self.module, named, (t, self._split(y), drive))
         return highest if self.blocks == 1 else torch.cat([y[..., self.hidden_size :], highest], dim=-1)
+
+    def slopes(
+        self,
+        wanted: tuple[int, ...],
+        blocks: Sequence[Tensor],
+        drive: Tensor,
+        weights: Weights,
+        memo: Memo,
+        t: Any = 0.0,
+    ) -> list[Tensor]:
+        """From the whole field, evaluated once for the same blocks and time."""
+        key = (float(t), *map(id, blocks))
+        if key not in memo:
+            memo[key] = (self(t, torch.cat(list(blocks), dim=-1), drive, weights).chunk(self.blocks, -1), *blocks)
+        return [memo[key][0][j] for j in wanted]
+
+    def initial(self, batch: int) -> Tensor:
+        like = next(self.parameters(), torch.empty(0))
+        return like.new_zeros(batch, self.blocks * self.hidden_size)
+
+    def features(self, y: Tensor) -> Tensor:
+        return y[..., : self.hidden_size]
+
+    def flow(self, part: int, h: float, weights: Weights, linear: Linear) -> Flow:
+        raise unsplittable(self.name)
+
+    def named_weights(self) -> dict[str, Tensor]:
+        return dict(self.module.named_parameters())
 
     def jacobian(self, y: Tensor, drive: Tensor, weights: Weights, t: Any = 0.0) -> Tensor:
         """By reverse-mode differentiation of the module, one sequence at a time under vmap."""

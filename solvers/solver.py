@@ -6,20 +6,35 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
-from ..suite.contracts import Array, Budget, Learned, LearningTask, Outcome, Solver, Task, Trajectory, finite
+from ..suite.contracts import (
+    Array,
+    Budget,
+    Learned,
+    LearningTask,
+    Nesting,
+    Outcome,
+    RecurrentMap,
+    Solver,
+    Task,
+    Trajectory,
+    finite,
+)
 from ..suite.equation import Equation
 from ..suite.errors import UsageError
 from ..suite.seeds import stream
 from .backends import find_backend
-from .field import Scheme
+from .field import EquationField, Scheme
 from .fields import field_of
-from .spec import BASELINES, TRUE_FIELD, Spec, find_tableau, parse, properties_of
+from .spec import BASELINES, TRUE_FIELD, Spec, find_method, find_tableau, parse, properties_of
 from .spec import engine_of as engine_of
 from .spec import validate as validate
+
+if TYPE_CHECKING:
+    from .cell import ODERNN
 
 SPECTRUM_POINTS = 200
 """About so many eigenvalues are kept in a row for the figure of stability regions, in whole spectra, two at least."""
@@ -50,8 +65,19 @@ class FieldIntegrator:
     def learn(self, task: LearningTask, seed: int, budget: Budget) -> Learned:
         raise UsageError(f"cell 'true-field' learns nothing: task {task.name!r} needs a learned cell.")
 
+    def nesting(self, seed: int) -> Nesting:
+        from .nesting import nesting_of_method
+
+        return nesting_of_method(find_method(self.spec.tableau or ""))
+
+    def hunt(self, cases: int, seed: int, inflate: float, norm: str) -> dict[str, Any] | None:
+        raise UsageError("cell 'true-field' has no weights to hunt over: expected a cell that is given by a field.")
+
+    def recurrence(self, inputs: int, seed: int, hidden: int | None = None) -> RecurrentMap:
+        raise UsageError("cell 'true-field' is no recurrent cell: expected a cell that is given by a field.")
+
     def solve(self, equation: Equation, y0: Array, t: Array) -> Trajectory:
-        spec, tableau = self.spec, find_tableau(self.spec.tableau or "")
+        spec, tableau = self.spec, find_method(self.spec.tableau or "")
         backend = find_backend(spec.backend or "")
         torch_state = backend.name.startswith("torchdiffeq") or not self.device.startswith("cpu")
         function = equation.function("torch" if torch_state else "numpy")
@@ -109,6 +135,40 @@ class Recurrence:
     def solve(self, equation: Equation, y0: Array, t: Array) -> Trajectory:
         raise UsageError(f"cell {self.spec.cell!r} is learned and integrates no given field: use cell 'true-field'.")
 
+    def nesting(self, seed: int) -> Nesting:
+        from .nesting import nesting_of_cell
+
+        return nesting_of_cell(self._fresh(2, seed, self.spec.hidden))
+
+    def hunt(self, cases: int, seed: int, inflate: float, norm: str) -> dict[str, Any] | None:
+        from .hunt import hunt
+
+        chosen = find_tableau(self.spec.tableau or "")
+        equation = field_of(self.spec.cell, self.spec.ode_order)
+        if not isinstance(equation, EquationField):
+            raise UsageError(f"cell {self.spec.cell!r} is not given as an equation: nothing is certified.")
+        found = hunt(cases, seed, inflate, [equation], [chosen], [norm]).findings
+        if not found or not found[0].certified:
+            return None
+        row = found[0].row()
+        return {**row, "cases": row["certified"]}
+
+    def recurrence(self, inputs: int, seed: int, hidden: int | None = None) -> RecurrentMap:
+        from .recurrent_map import CellMap
+
+        return CellMap(self._fresh(inputs, seed, hidden or self.spec.hidden), self.spec)
+
+    def _fresh(self, inputs: int, seed: int, hidden: int) -> ODERNN:
+        """The cell without readout, in float64 on the CPU. Raises `UsageError` for a library baseline."""
+        if self.spec.cell in BASELINES:
+            raise UsageError(
+                f"cell {self.spec.cell!r} is a library baseline and no field: see '{self.spec.cell}-field'."
+            )
+        import torch
+
+        torch.manual_seed(int(stream(seed, "weights").integers(2**62)))
+        return self._cell(inputs, hidden, None, torch.float64)
+
     def learn(self, task: LearningTask, seed: int, budget: Budget) -> Learned:
         import torch
 
@@ -136,7 +196,20 @@ class Recurrence:
                 status=outcome.status,
                 reason=outcome.reason,
             ),
+            self._trained(model) if outcome.status == "ok" else None,
         )
+
+    def _trained(self, model: Any) -> RecurrentMap | None:
+        """The trained cell in float64 on the CPU, without its readout."""
+        if self.spec.cell in BASELINES:
+            return None
+        from copy import deepcopy
+
+        from .recurrent_map import CellMap
+
+        cell = deepcopy(model).to(device="cpu").double()
+        cell.readout = cell.output_size = None
+        return CellMap(cell, self.spec)
 
     def _model(self, task: LearningTask) -> Any:
         spec = self.spec
@@ -149,15 +222,19 @@ class Recurrence:
             return LSTM(
                 task.inputs, spec.hidden, task.outputs, spec.forget_bias, t_max=max(3.0, 1.5 * task.memory_length)
             )
+        return self._cell(task.inputs, spec.hidden, task.outputs)
+
+    def _cell(self, inputs: int, hidden: int, outputs: int | None, dtype: Any = None) -> ODERNN:
         from .cell import ODERNN
 
+        spec = self.spec
         return ODERNN(
-            task.inputs,
-            spec.hidden,
+            inputs,
+            hidden,
             field_of(spec.cell, spec.ode_order),
-            find_tableau(spec.tableau or ""),
+            find_method(spec.tableau or ""),
             spec.step,
-            output_size=task.outputs,
+            output_size=outputs,
             constants=dict(spec.constants),
             backend=find_backend(spec.backend or ""),
             substeps=spec.substeps,
@@ -166,6 +243,7 @@ class Recurrence:
             init=cast("Scheme | None", spec.init),
             gain=spec.gain,
             input_gain=spec.input_gain,
+            dtype=dtype,
         )
 
     def _spectrum(self, model: Any, x: Any) -> list[list[float]]:

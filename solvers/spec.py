@@ -11,18 +11,21 @@ from typing import TYPE_CHECKING, Any, get_args
 from ..suite.catalogue import load
 from ..suite.errors import UsageError, nearest, unknown
 from .backends import find_backend
-from .field import Scheme
+from .field import CustomField, Scheme
 from .fields import field_of
-from .stability import imaginary_stability_interval, real_stability_interval, stability_polynomial
-from .tableaux import ALIASES, TABLEAUX
-from .tableaux import tableau as built_in_tableau
+from .partitioned_tableau import PartitionedTableau
+from .splitting import Splitting
+from .stability import imaginary_stability_interval, real_stability_interval, stability_function
+from .tableau import Tableau
+from .tableaux import ALIASES, METHODS
+from .tableaux import method as built_in_method
 
 if TYPE_CHECKING:
-    from .tableau import Tableau
+    from .tableaux import Method
 
 BASELINES = ("lstm", "gru")
 TRUE_FIELD = "true-field"
-DTYPES = ("float32", "float64")
+DTYPES = ("float32", "float64", "bfloat16")
 
 
 @dataclass(frozen=True)
@@ -116,15 +119,19 @@ def _check_integrator(spec: Spec, entries: Mapping[str, Any]) -> None:
     if spec.tableau is None or spec.backend is None:
         missing = "tableau" if spec.tableau is None else "backend"
         raise UsageError(f"cell {spec.cell!r} needs a {missing!r}.")
-    tableau = find_tableau(spec.tableau)
+    method = find_method(spec.tableau)
     find_backend(spec.backend)
+    if spec.backend != "native" and not (isinstance(method, Tableau) and method.explicit):
+        raise UsageError(
+            f"tableau {method.name!r} is not explicit: backend 'native' alone steps it, {spec.backend!r} not."
+        )
     if "forget_bias" in entries:
         raise UsageError(f"cell {spec.cell!r} has no 'forget_bias': that is an option of 'lstm'.")
     if spec.atol is not None and spec.rtol is None:
         raise UsageError("solver entry 'atol' goes with 'rtol'.")
-    if spec.rtol is not None and tableau.b_hat is None:
+    if spec.rtol is not None and (not isinstance(method, Tableau) or method.b_hat is None):
         raise UsageError(
-            f"tableau {tableau.name!r} has no embedded weights and cannot run adaptively: leave out 'rtol'."
+            f"tableau {method.name!r} has no embedded weights and cannot run adaptively: leave out 'rtol'."
         )
     if spec.cell != TRUE_FIELD:
         if "steps" in entries:
@@ -135,13 +142,29 @@ def _check_integrator(spec: Spec, entries: Mapping[str, Any]) -> None:
             raise UsageError(f"cell {spec.cell!r} needs a 'step'.")
         if spec.init is not None and spec.init not in get_args(Scheme):
             raise unknown("initialisation", str(spec.init), get_args(Scheme))
-        field_of(spec.cell, spec.ode_order)
+        _check_cell(spec, method)
         return
+    if isinstance(method, Splitting):
+        raise UsageError(f"cell 'true-field' is not given as a sum of parts: {method.name!r} cannot step it.")
     for key in ("hidden", "ode_order", "init", "gain", "input_gain", "substeps"):
         if key in entries:
             raise UsageError(f"cell 'true-field' learns nothing and has no {key!r}.")
     if sum(value is not None for value in (spec.step, spec.steps, spec.rtol)) > 1:
         raise UsageError("a true-field solver takes one of 'step', 'steps' and 'rtol', not several.")
+
+
+def _check_cell(spec: Spec, method: Method) -> None:
+    description = field_of(spec.cell, spec.ode_order)
+    if isinstance(description, CustomField):
+        for key in ("init", "gain", "input_gain"):
+            if getattr(spec, key) is not None:
+                raise UsageError(f"cell {spec.cell!r} starts as published and has no {key!r}.")
+    elif isinstance(method, PartitionedTableau) and description.blocks != 2:
+        raise UsageError(
+            f"tableau {method.name!r} steps two blocks by two methods: cell {spec.cell!r} has {description.blocks}."
+        )
+    elif isinstance(method, Splitting) and not description.parts:
+        raise UsageError(f"cell {spec.cell!r} is not given as a sum of parts: {method.name!r} cannot step it.")
 
 
 def validate(entries: Mapping[str, Any], task: Mapping[str, Any], device: str = "cpu", dtype: str = "float32") -> None:
@@ -158,15 +181,27 @@ def validate(entries: Mapping[str, Any], task: Mapping[str, Any], device: str = 
         raise UsageError(f"backend 'scipy' integrates in float64 only, not in {dtype}.")
     if spec.backend == "scipy" and not device.startswith("cpu"):
         raise UsageError(f"backend 'scipy' runs on the CPU only, not on {device!r}.")
+    if dtype == "bfloat16" and spec.backend not in (None, "native"):
+        raise UsageError(f"dtype bfloat16 runs on backend 'native' alone, not on {spec.backend!r}.")
+    if dtype == "bfloat16" and spec.cell == TRUE_FIELD:
+        raise UsageError("cell 'true-field' integrates in float32 or float64, not in bfloat16.")
     if device.startswith("mps") and dtype == "float64":
         raise UsageError("device 'mps' has no float64: expected dtype float32.")
 
 
+def find_method(name: str) -> Method:
+    """The method of that name or alias, a third-party one included. Raises `UsageError` with the nearest name."""
+    if name.lower() in METHODS or name.lower() in ALIASES:
+        return built_in_method(name)
+    found: Method = load("tableau", name)
+    return found
+
+
 def find_tableau(name: str) -> Tableau:
-    """The tableau of that name or alias, a third-party one included. Raises `UsageError` with the nearest name."""
-    if name in TABLEAUX or name in ALIASES:
-        return built_in_tableau(name)
-    found: Tableau = load("tableau", name)
+    """`find_method` where a Runge-Kutta tableau is expected: raises `UsageError` for a partitioned or splitting one."""
+    found = find_method(name)
+    if not isinstance(found, Tableau):
+        raise UsageError(f"{name!r} is no single Butcher tableau: expected one, such as 'rk4'.")
     return found
 
 
@@ -185,16 +220,22 @@ def properties_of(spec: Spec) -> dict[str, Any]:
     learned = {} if spec.cell == TRUE_FIELD else {**_constants(spec.cell), **spec.constants}
     unused = ("forget_bias", *(("hidden", "substeps") if spec.cell == TRUE_FIELD else ()))
     entries = {key: value for key, value in entries.items() if key not in unused} | learned
-    return {"solver": entries, **_tableau_properties(find_tableau(spec.tableau or ""))}
+    return {"solver": entries, **_method_properties(find_method(spec.tableau or ""))}
 
 
 @lru_cache(maxsize=64)
-def _tableau_properties(tableau: Tableau) -> dict[str, Any]:
+def _method_properties(method: Method) -> dict[str, Any]:
+    if isinstance(method, Splitting):
+        return {"order": method.order}
+    if isinstance(method, PartitionedTableau):
+        return {"stages": method.stages, "order": method.order}
+    above, below = stability_function(method)
     return {
-        "stages": tableau.stages,
-        "order": tableau.order,
-        "embedded_order": tableau.embedded_order,
-        "stability_polynomial": [float(value) for value in stability_polynomial(tableau)],
-        "real_stability_interval": real_stability_interval(tableau),
-        "imaginary_stability_interval": imaginary_stability_interval(tableau),
+        "stages": method.stages,
+        "order": method.order,
+        "embedded_order": method.embedded_order,
+        "stability_polynomial": [float(value) for value in above],
+        **({} if method.explicit else {"stability_denominator": [float(value) for value in below]}),
+        "real_stability_interval": real_stability_interval(method),
+        "imaginary_stability_interval": imaginary_stability_interval(method),
     }

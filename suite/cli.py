@@ -98,6 +98,9 @@ def parser() -> argparse.ArgumentParser:
 
     show = commands.add_parser("show", help="one name in full; a tableau with its Butcher array")
     show.add_argument("name", metavar="NAME")
+    show.add_argument("--tableau", metavar="NAME", help="of a cell: its largest certified step under this tableau")
+    show.add_argument("--hidden", type=int, default=32, metavar="N", help="with --tableau: hidden units (default: 32)")
+    show.add_argument("--seed", type=int, default=0, metavar="N", help="with --tableau: of the weights (default: 0)")
     show.add_argument("--json", action="store_true", help="as JSON")
 
     new = commands.add_parser("new", help="start a plugin package")
@@ -168,6 +171,11 @@ def _list(options: argparse.Namespace) -> int:
 def _show(options: argparse.Namespace) -> int:
     from .browse import shown
 
+    if options.tableau is not None:
+        from .promise import promised
+
+        print(promised(options.name, options.tableau, options.hidden, options.seed, options.json))
+        return 0
     print(shown(options.name, options.json))
     return PASSED
 

@@ -98,6 +98,87 @@ class Forecaster(Protocol):
         ...
 
 
+@dataclass(frozen=True)
+class Nesting:
+    """depth: nested evaluations of the nonlinearity in one step, infinite where equations are solved for the stages.
+
+    sweeps, depths: the account for such: the depth after so many sweeps of fixed-point iteration; reaching: stages that
+    the result depends on, None for what has no stages.
+    """
+
+    depth: float
+    sweeps: tuple[int, ...] = ()
+    depths: tuple[float, ...] = ()
+    reaching: int | None = None
+
+
+class RecurrentMap(Protocol):
+    """An untrained cell seen through NumPy, in float64: what audits examine.
+
+    States are (batch, blocks, hidden); inputs one channel vector a step, held over it.
+    """
+
+    @property
+    def blocks(self) -> int: ...
+
+    @property
+    def hidden(self) -> int: ...
+
+    @property
+    def inputs(self) -> int: ...
+
+    @property
+    def step(self) -> float:
+        """The time h between two inputs."""
+        ...
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """For the row: equation (LaTeX), frozen, tableau, substeps, stages, order, ode_order, reference, integrator."""
+        ...
+
+    def parameters(self) -> dict[str, Array]:
+        """The weights under the names of the published equations; constants as "constant:gamma", 0-dimensional."""
+        ...
+
+    def count(self) -> int:
+        """Effective trained parameters, without a readout."""
+        ...
+
+    def start(self, batch: int) -> Array:
+        """The state before the first input."""
+        ...
+
+    def run(self, inputs: Array, state: Array) -> Array:
+        """Inputs (time, batch, channel) from a state: states (time + 1, batch, blocks, hidden), the given one first."""
+        ...
+
+    def slope(self, state: Array, u: Array) -> Array:
+        """dy/dt of the stated field with the input u (batch, channel)."""
+        ...
+
+    def jacobian(self, state: Array, u: Array) -> Array:
+        """Of one step y -> y+: (batch, D, D), D = blocks * hidden."""
+        ...
+
+    def with_step(self, step: float) -> RecurrentMap:
+        """The same cell and weights with another step."""
+        ...
+
+    def field_jacobian(self, state: Array, u: Array) -> Array:
+        """df/dy of the stated field, (batch, D, D)."""
+        ...
+
+    def certificate(self) -> dict[str, Any]:
+        """The largest step with a promise of no growth: kind, norm, step (0: none; may be infinite), reason."""
+        ...
+
+    def spectral_step(self, state: Array, u: Array) -> float | None:
+        """The largest step that keeps h times the eigenvalues of df/dy at these states in the method's region of
+        stability; None for a method without a stability function."""
+        ...
+
+
 class Solver(Protocol):
     """A point's system under test: a learned recurrence, or an integrator of a given field."""
 
@@ -121,13 +202,33 @@ class Solver(Protocol):
         """
         ...
 
+    def nesting(self, seed: int) -> Nesting:
+        """How deeply one step nests the field's nonlinearity: the measured n. Raises `UsageError` for a baseline."""
+        ...
+
+    def hunt(self, cases: int, seed: int, inflate: float, norm: str) -> dict[str, Any] | None:
+        """Search for cases that break the cell's certificate; inflate: multiplies the certified steps.
+
+        cases, violations, worst_growth, tightness; None where nothing is certified in the norm ("2" or "max"). Raises
+        `UsageError` for what is no cell given by an equation.
+        """
+        ...
+
+    def recurrence(self, inputs: int, seed: int, hidden: int | None = None) -> RecurrentMap:
+        """The cell with fresh weights, for audits; hidden: instead of the point's own.
+
+        Raises `UsageError` for what is no cell given by a field: a library baseline, an integrator.
+        """
+        ...
+
 
 @dataclass(frozen=True)
 class Learned:
-    """A trained model and the account of its training."""
+    """A trained model and the account of its training; cell: the trained recurrence for audits, None for a baseline."""
 
     forecaster: Forecaster
     outcome: Outcome
+    cell: RecurrentMap | None = None
 
 
 class Task(ABC):
@@ -184,7 +285,10 @@ class LearningTask(Task):
 
     def evaluate(self, solver: Solver, seed: int, budget: Budget) -> Outcome:
         """Train, judge, and put the baseline beside the result."""
-        learned = solver.learn(self, seed, budget)
+        return self.account(solver.learn(self, seed, budget), seed)
+
+    def account(self, learned: Learned, seed: int) -> Outcome:
+        """The outcome of a training: what it says of itself, the judgement of its model, the baseline."""
         trained = learned.outcome
         judged = self.judge(learned.forecaster, seed) if trained.status == "ok" else Outcome()
         baseline = {f"baseline_{key}": value for key, value in self.baseline().items()}

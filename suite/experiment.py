@@ -23,7 +23,7 @@ Axis: TypeAlias = tuple[Any, ...]
 SECTIONS = ("task", "solver", "budget")
 TOP = ("name", "summary", "seeds", "dtype", "grid", *SECTIONS)
 GRID = ("seeds", "dtype", *SECTIONS)
-DTYPES = ("float32", "float64")
+DTYPES = ("float32", "float64", "bfloat16")
 NAMES = ("task.name", "solver.cell", "solver.tableau", "solver.backend")
 TRUE_FIELD = "true-field"
 """The cell that learns nothing; a budget of updates means nothing to it and is left out of its points."""

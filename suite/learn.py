@@ -61,16 +61,19 @@ class _Objective:
 
     def __init__(self, task: LearningTask, device: torch.device, dtype: torch.dtype) -> None:
         self._loss, self._device, self._dtype = task.loss, device, dtype
+        # a mean over thousands of terms in half precision would measure the loss's rounding, not the cell's
+        self._exact = torch.float32 if dtype.itemsize < 4 else dtype
 
     def tensors(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
         whole = self._loss == "cross_entropy"
         return (
             torch.as_tensor(batch.inputs, dtype=self._dtype, device=self._device),
-            torch.as_tensor(batch.targets, dtype=torch.long if whole else self._dtype, device=self._device),
-            torch.as_tensor(batch.weights, dtype=self._dtype, device=self._device),
+            torch.as_tensor(batch.targets, dtype=torch.long if whole else self._exact, device=self._device),
+            torch.as_tensor(batch.weights, dtype=self._exact, device=self._device),
         )
 
     def __call__(self, outputs: Tensor, targets: Tensor, weights: Tensor) -> Tensor:
+        outputs = outputs.to(self._exact)
         if self._loss == "cross_entropy":
             each = torch.nn.functional.cross_entropy(outputs.flatten(0, 1), targets.flatten(), reduction="none")
             each = each.view(weights.shape)

@@ -7,7 +7,7 @@ from importlib import import_module
 
 from ...suite.catalogue import load
 from ...suite.errors import UsageError, unknown
-from ..field import EquationField
+from ..field import CellDescription, CustomField, EquationField
 
 
 def names() -> list[str]:
@@ -15,7 +15,7 @@ def names() -> list[str]:
     return sorted(module.name.replace("_", "-") for module in pkgutil.iter_modules(__path__))
 
 
-def field_of(name: str, ode_order: int | None = None) -> EquationField:
+def field_of(name: str, ode_order: int | None = None) -> CellDescription:
     """The cell's equation, a third-party one (entry point `odernn.cells`, a function like `field`) included.
 
     Raises `UsageError` for an unknown name (with the nearest), or an ODE order that the cell does not have.
@@ -27,6 +27,6 @@ def field_of(name: str, ode_order: int | None = None) -> EquationField:
         if not callable(make):  # a library baseline: a name of the catalogue, but no equation
             raise unknown("equation", name, names())
     found = make(ode_order)
-    if not isinstance(found, EquationField):
-        raise UsageError(f"cell {name!r} gave a {type(found).__name__}: expected an EquationField.")
+    if not isinstance(found, EquationField | CustomField):
+        raise UsageError(f"cell {name!r} gave a {type(found).__name__}: expected an EquationField or a CustomField.")
     return found

@@ -1,0 +1,101 @@
+"""A cell as audits see it: NumPy in, NumPy out, float64 (`suite.contracts.RecurrentMap`)."""
+
+from __future__ import annotations
+
+from copy import deepcopy
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..suite.contracts import Array, RecurrentMap
+from .cell import ODERNN
+from .certificate import certify, spectral_limit
+from .fields import field_of
+from .spec import Spec, properties_of
+from .tableau import Tableau
+
+
+class CellMap:
+    """An `ODERNN` without readout, in float64 on the CPU."""
+
+    def __init__(self, cell: ODERNN, spec: Spec) -> None:
+        self.cell, self.spec = cell, spec
+        self.blocks, self.hidden, self.inputs, self.step = cell.blocks, cell.hidden_size, cell.input_size, cell.step
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        description = field_of(self.spec.cell, self.spec.ode_order)
+        found = properties_of(self.spec)
+        return {
+            "equation": self.cell.latex(),
+            "frozen": description.frozen,
+            "integrator": description.integrator,
+            "reference": description.reference,
+            "tableau": self.cell.tableau.name,
+            "step": self.step,
+            "substeps": self.cell.substeps,
+            "stages": found.get("stages"),
+            "order": found.get("order"),
+            "ode_order": self.cell.ode_order,
+            **{key: found[key] for key in ("stability_polynomial", "stability_denominator") if key in found},
+        }
+
+    def parameters(self) -> dict[str, Array]:
+        constants = field_of(self.spec.cell, self.spec.ode_order).constants | dict(self.spec.constants)
+        named = {f"constant:{key}": torch.tensor(float(value), dtype=torch.float64) for key, value in constants.items()}
+        return {key: _array(value) for key, value in (self.cell.field.named_weights() | named).items()}
+
+    def count(self) -> int:
+        return self.cell.parameter_count()
+
+    def start(self, batch: int) -> Array:
+        return _array(self.cell.field.initial(batch).reshape(batch, self.blocks, self.hidden))
+
+    @torch.no_grad()
+    def run(self, inputs: Array, state: Array) -> Array:
+        return _array(self.cell.trajectory(torch.as_tensor(inputs), torch.as_tensor(state)))
+
+    @torch.no_grad()
+    def slope(self, state: Array, u: Array) -> Array:
+        field, y = self.cell.field, torch.as_tensor(state).flatten(1)
+        found: Tensor = field(0.0, y, field.drive(torch.as_tensor(u)), field.weights())
+        return _array(found.reshape(state.shape))
+
+    def jacobian(self, state: Array, u: Array) -> Array:
+        x = torch.as_tensor(u).unsqueeze(0)
+        y = torch.as_tensor(state).requires_grad_()
+        after = self.cell(x, y)[1].flatten(1)
+        # one sequence's state does not reach another's, so a sum over the batch is every sequence's own row
+        rows = [torch.autograd.grad(after[:, i].sum(), y, retain_graph=True)[0] for i in range(after.shape[1])]
+        return _array(torch.stack([row.flatten(1) for row in rows], dim=1))
+
+    @torch.no_grad()
+    def field_jacobian(self, state: Array, u: Array) -> Array:
+        field, y = self.cell.field, torch.as_tensor(state).flatten(1)
+        return _array(field.jacobian(y, field.drive(torch.as_tensor(u)), field.weights()))
+
+    def certificate(self) -> dict[str, Any]:
+        if not isinstance(self.cell.tableau, Tableau):
+            reason = f"No certificate: {self.cell.tableau.name} is no single Runge-Kutta tableau."
+            return {"kind": "none", "norm": None, "step": 0.0, "reason": reason}
+        found = certify(self.cell.field, self.cell.tableau)
+        return {"kind": found.kind, "norm": found.norm, "step": found.step, "reason": found.reason}
+
+    @torch.no_grad()
+    def spectral_step(self, state: Array, u: Array) -> float | None:
+        if not isinstance(self.cell.tableau, Tableau):
+            return None
+        drive = self.cell.field.drive(torch.as_tensor(u))
+        return spectral_limit(self.cell.field, self.cell.tableau, torch.as_tensor(state).flatten(1), drive)
+
+    def with_step(self, step: float) -> RecurrentMap:
+        cell = deepcopy(self.cell)
+        cell.step = step
+        return CellMap(cell, replace(self.spec, step=step))
+
+
+def _array(values: Tensor) -> Array:
+    found: Array = values.detach().cpu().numpy()
+    return found

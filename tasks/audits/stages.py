@@ -1,0 +1,46 @@
+"""n and t, measured: nested nonlinearity of one step, and the lags of the observed block that determine the next."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import ClassVar
+
+from ...suite.contracts import Audit, Budget, Outcome, Solver
+from .memory_order import memory_order
+
+
+@dataclass(frozen=True)
+class Stages(Audit):
+    """Nesting depth of a tableau (cell "true-field"), or nesting depth and memory order of a cell with its method.
+
+    The nesting depth is found from a polynomial degree in exact arithmetic, the memory order from the rank of an
+    observability matrix (`memory_order`); neither is read off the description. Compared with the stages that reach the
+    result, and with the field's order as an ODE.
+    """
+
+    inputs: int = 2
+
+    name: ClassVar[str] = "stages"
+    primary_metric: ClassVar[str] = "nesting_depth"
+
+    def evaluate(self, solver: Solver, seed: int, budget: Budget) -> Outcome:
+        """metrics: nesting_depth (infinite where stages are solved for), memory_order of a cell; curves: degrees."""
+        nesting = solver.nesting(seed)
+        metrics = {"nesting_depth": nesting.depth}
+        if solver.learns:
+            cell = solver.recurrence(self.inputs, seed)
+            metrics["memory_order"] = float(memory_order(cell, seed))
+        swept = {"sweeps": list(nesting.sweeps), "depth": [float(depth) for depth in nesting.depths]}
+        return Outcome(
+            metrics=metrics,
+            curves={"degrees": swept} if nesting.sweeps else {},
+            properties={
+                "primary_metric": self.primary_metric,
+                "stages_reaching": nesting.reaching,
+                "solved_stages": math.isinf(nesting.depth),
+            },
+        )
+
+
+TASK = Stages
