@@ -10,9 +10,9 @@ through the choice of them.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -66,16 +66,42 @@ def first_step(slope: Slope, t: float, y: Any, k: Any, span: float, order: int, 
     return float(min(100 * h0, h1, span))
 
 
+@dataclass(frozen=True)
+class Attempt:
+    """One step tried: the new state, the estimated error, the slope at its start, and at its end where it is known."""
+
+    y: Any
+    error: Any
+    first: Any
+    last: Any = None
+
+
+Try: TypeAlias = Callable[[float, Any, float, Any], Attempt]
+"""(t, y, h, the slope at (t, y) or None) -> `Attempt`; `Diverged` where stage equations are not solved."""
+
+
+def explicit_attempt(slope: Slope, method: Stages) -> Try:
+    """Steps of an explicit pair."""
+
+    def attempt(t: float, y: Any, h: float, first: Any) -> Attempt:
+        new, slopes = advance(slope, t, y, h, method, first)
+        return Attempt(new, change(method.error, slopes, h, method), slopes[0], slopes[-1] if method.fsal else None)
+
+    return attempt
+
+
 def integrate_adaptively(
-    slope: Slope, y: Any, times: Sequence[float], method: Stages, order: int, tolerance: Tolerance
+    slope: Slope, y: Any, times: Sequence[float], method: Stages | Try, order: int, tolerance: Tolerance
 ) -> tuple[list[Any], int, int]:
     """States at every time of `times` (landed on, not interpolated), accepted and rejected steps, of a smooth slope.
 
-    Evaluations: 2 at the start and len(method) - 1 an attempt; without FSAL one more after each accepted step but the
-    last.
+    method: an explicit pair, or how a step is tried; a step whose stage equations are not solved is rejected.
+    Evaluations: 2 at the start; of an explicit pair len(method) - 1 an attempt, and without FSAL one more after each
+    accepted step but the last.
     Raises `Diverged` where the step falls under ten units in the last place of t, the solution having left the finite
     numbers or the problem being too stiff for the method.
     """
+    attempt = explicit_attempt(slope, method) if isinstance(method, Stages) else method
     states, accepted, rejected = [y], 0, 0
     if len(times) < 2:
         return states, accepted, rejected
@@ -89,8 +115,15 @@ def integrate_adaptively(
             step = end - t if lands else h
             if not lands and step < 10 * math.ulp(t):
                 raise Diverged(f"the step size fell to {step:.2g} at t = {t:g}, below the spacing of numbers there")
-            y_new, slopes = advance(slope, t, y, step, method, first)
-            error = tolerance.norm(change(method.error, slopes, step, method), y, y_new)
+            try:
+                tried = attempt(t, y, step, first)
+            except Diverged:
+                rejected += 1
+                h, after_rejection = SMALLEST * step, True
+                if h < 10 * math.ulp(t):
+                    raise
+                continue
+            error = tolerance.norm(tried.error, y, tried.y)
             scaled = step * factor(error, order)
             if error <= 1:
                 accepted += 1
@@ -98,10 +131,10 @@ def integrate_adaptively(
                     scaled = min(scaled, step)
                 # a step cut short by an output time says little about the one that was planned
                 h = max(scaled, h) if lands and step < h else scaled
-                t, y, after_rejection = (end if lands else t + step), y_new, False
-                first = slopes[-1] if method.fsal else None
+                t, y, after_rejection = (end if lands else t + step), tried.y, False
+                first = tried.last
             else:
                 rejected += 1
-                h, first, after_rejection = min(scaled, SAFETY * step), slopes[0], True
+                h, first, after_rejection = min(scaled, SAFETY * step), tried.first, True
         states.append(y)
     return states, accepted, rejected

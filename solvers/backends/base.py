@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
 
-from ..tableau import Tableau
+from ..tableaux import Method
 
 State = Any
 """A NumPy array or a torch tensor; any shape, the step acts on it elementwise."""
@@ -24,14 +24,64 @@ class Field(Protocol):
     def __call__(self, t: Any, y: State, drive: Any, weights: tuple[Any, ...]) -> State: ...
 
 
+@runtime_checkable
+class JacobianField(Protocol):
+    """A `Field` on states (..., D) that knows its Jacobian: df/dy (..., D, D), for implicit methods."""
+
+    def __call__(self, t: Any, y: State, drive: Any, weights: tuple[Any, ...]) -> State: ...
+
+    def jacobian(self, y: State, drive: Any, weights: tuple[Any, ...], t: Any = 0.0) -> State: ...
+
+
+@runtime_checkable
+class BlockField(Protocol):
+    """A `Field` that gives the slopes of its blocks one by one, for partitioned methods.
+
+    dependencies: for each block, the blocks that its slope reads. slopes: of the blocks `wanted`, at the state of these
+    `blocks`; memo is an empty dict at the start of a step.
+    """
+
+    blocks: int
+    dependencies: tuple[frozenset[int], ...]
+
+    def slopes(
+        self,
+        wanted: tuple[int, ...],
+        blocks: Sequence[Any],
+        drive: Any,
+        weights: tuple[Any, ...],
+        memo: dict[Any, Any],
+        t: Any = 0.0,
+    ) -> Sequence[Any]: ...
+
+
+@runtime_checkable
+class SplitField(Protocol):
+    """A field given as a sum of parts, each with a flow: (y, drive) -> y after a step h, prepared once a rollout."""
+
+    name: str
+    parts: tuple[str, ...]
+
+    def flow(
+        self, part: int, h: float, weights: tuple[Any, ...], linear: Literal["exact", "cayley"]
+    ) -> Callable[[Any, Any], Any]: ...
+
+
 @dataclass(frozen=True)
 class Solution:
-    """states: (len(times), *y0.shape), states[0] is y0, library and dtype of y0; f_calls: evaluations of the field."""
+    """states: (len(times), *y0.shape), states[0] is y0, library and dtype of y0; f_calls: evaluations of the field.
+
+    Of implicit methods: jacobian_calls, iterations of Newton's method, factorizations of its matrices; a batch counts
+    once.
+    """
 
     states: State
     f_calls: int
     accepted: int
     rejected: int = 0
+    jacobian_calls: int = 0
+    iterations: int = 0
+    factorizations: int = 0
 
 
 class Backend(ABC):
@@ -46,7 +96,7 @@ class Backend(ABC):
         field: Field,
         y0: State,
         times: Sequence[float],
-        tableau: Tableau,
+        tableau: Method,
         drives: Sequence[Any] | None = None,
         weights: tuple[Any, ...] = (),
     ) -> Solution:
@@ -58,7 +108,7 @@ class Backend(ABC):
         field: Field,
         y0: State,
         times: Sequence[float],
-        tableau: Tableau,
+        tableau: Method,
         rtol: float,
         atol: float,
         drives: Sequence[Any] | None = None,

@@ -10,8 +10,10 @@ from typing import Any, final
 import numpy as np
 
 from ...suite.errors import Diverged, UsageError
+from ..partitioned_tableau import PartitionedTableau
+from ..splitting import Splitting
 from ..tableau import Tableau
-from ..tableaux import TABLEAUX
+from ..tableaux import TABLEAUX, Method
 from .base import Field, State
 
 
@@ -68,32 +70,45 @@ def listed(drives: Any, count: int) -> list[Any]:
     return list(drives.unbind(0)) if isinstance(drives, torch.Tensor) else list(drives)
 
 
-def check_explicit(tableau: Tableau, backend: str) -> None:
-    """Raises `UsageError` for an implicit tableau."""
-    if not tableau.explicit:
-        raise UsageError(
-            f"backend {backend!r} cannot step the implicit tableau {tableau.name!r}: "
-            "expected an explicit one, such as 'rk4'."
-        )
+def check_explicit(tableau: Method, backend: str) -> Tableau:
+    """The tableau itself. Raises `UsageError` for anything but an explicit `Tableau`."""
+    if isinstance(tableau, Tableau) and tableau.explicit:
+        return tableau
+    kind = {PartitionedTableau: "partitioned tableau", Splitting: "splitting"}.get(type(tableau), "implicit tableau")
+    raise UsageError(
+        f"backend {backend!r} cannot step the {kind} {tableau.name!r}: "
+        "expected an explicit tableau, such as 'rk4', or backend 'native'."
+    )
 
 
-def check_embedded(tableau: Tableau, rtol: float, atol: float, backend: str) -> int:
-    """The order q of the error estimate, the smaller of both orders: the error of a step is O(h^(q + 1)).
+def check_embedded(tableau: Method, rtol: float, atol: float, backend: str) -> int:
+    """The order of `checked_pair`."""
+    return checked_pair(tableau, rtol, atol, backend)[1]
 
-    Raises `UsageError` for an implicit tableau, one without embedded weights, or tolerances that are no tolerances.
+
+def checked_pair(tableau: Method, rtol: float, atol: float, backend: str) -> tuple[Tableau, int]:
+    """The pair, and the order q of its error estimate, the smaller of both: the error of a step is O(h^(q + 1)).
+
+    Raises `UsageError` for anything but a tableau with embedded weights, an explicit one where the backend is not
+    "native", or for tolerances that are no tolerances.
     """
-    check_explicit(tableau, backend)
-    if tableau.b_hat is None or tableau.embedded_order is None:
-        pairs = ", ".join(sorted(name for name, t in TABLEAUX.items() if t.explicit and t.b_hat is not None))
+    native = backend == "native"
+    if not native:
+        check_explicit(tableau, backend)
+    if not isinstance(tableau, Tableau) or tableau.b_hat is None or tableau.embedded_order is None:
+        pairs = ", ".join(
+            sorted(name for name, t in TABLEAUX.items() if (t.explicit or native) and t.b_hat is not None)
+        )
+        kind = "tableau" if isinstance(tableau, Tableau) else "method"
         raise UsageError(
-            f"tableau {tableau.name!r} has no embedded weights to choose steps by: expected one of {pairs}."
+            f"{kind} {tableau.name!r} has no embedded weights to choose steps by: expected one of {pairs}."
         )
     for name, value in (("rtol", rtol), ("atol", atol)):
         if not (math.isfinite(value) and value >= 0):
             raise UsageError(f"{name} = {value} is not a tolerance: expected a finite number of at least 0.")
     if rtol == 0 and atol == 0:
         raise UsageError("rtol and atol are both 0: expected at least one of them positive.")
-    return min(tableau.order, tableau.embedded_order)
+    return tableau, min(tableau.order, tableau.embedded_order)
 
 
 def all_finite(y: State) -> bool:

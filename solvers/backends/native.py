@@ -1,4 +1,4 @@
-"""The project's own engine: the stage loop of `solvers.step`, in NumPy or torch as the state is."""
+"""The project's own engine: explicit, implicit, partitioned, splitting methods, in NumPy or torch as the state is."""
 
 from __future__ import annotations
 
@@ -8,11 +8,18 @@ from typing import Any, ClassVar, final
 
 import numpy as np
 
-from ..adaptive import Tolerance, integrate_adaptively
-from ..step import advance, stages
+from ..adaptive import Attempt, Tolerance, Try, integrate_adaptively
+from ..composition import Composition
+from ..implicit import Problem, advance_step
+from ..partitioned import plan_for
+from ..partitioned_tableau import PartitionedTableau
+from ..schedule import Schedule, schedule
+from ..splitting import Splitting
+from ..step import Stages, advance, stages
 from ..tableau import Tableau
+from ..tableaux import Method
 from .base import Backend, Field, Solution, State
-from .common import Rate, check_embedded, check_explicit, check_finite, checked_times, is_numpy, listed
+from .common import Rate, check_finite, checked_pair, checked_times, is_numpy, listed
 
 
 @final
@@ -20,7 +27,8 @@ class Native(Backend):
     """Runs NumPy or torch states on their own device and dtype; torch gradients flow through every operation.
 
     Evaluations, fixed: one for each interval and stage that the result depends on (`step.active`), so an FSAL pair
-    costs one less than its stages. Adaptive: see `solvers.adaptive.integrate_adaptively`, once for each restart.
+    costs one less than its stages; of implicit and partitioned methods see `implicit.advance_step`, of splittings
+    `composition.Composition`. Adaptive: see `solvers.adaptive.integrate_adaptively`, once for each restart.
     """
 
     name: ClassVar[str] = "native"
@@ -31,41 +39,79 @@ class Native(Backend):
         field: Field,
         y0: State,
         times: Sequence[float],
-        tableau: Tableau,
+        tableau: Method,
         drives: Sequence[Any] | None = None,
         weights: tuple[Any, ...] = (),
     ) -> Solution:
         """See `Backend.fixed`."""
-        check_explicit(tableau, self.name)
         grid = checked_times(times, drives)
         numpy = is_numpy(y0)
-        method = stages(tableau, "numpy" if numpy else "torch")
         rate = Rate(field, weights)
+        bound = listed(drives, len(grid) - 1)
+        if isinstance(tableau, Splitting):
+            return self._composed(rate, y0, grid, tableau, bound)
+        if isinstance(tableau, PartitionedTableau) or not tableau.explicit:
+            return self._solved(rate, y0, grid, tableau, bound)
+        method = stages(tableau, "numpy" if numpy else "torch")
         y, states = y0, [y0]
         with np.errstate(all="ignore"):  # what overflows is reported once, as Diverged
-            for (t0, t1), rate.drive in zip(itertools.pairwise(grid), listed(drives, len(grid) - 1), strict=True):
+            for (t0, t1), rate.drive in zip(itertools.pairwise(grid), bound, strict=True):
                 y = advance(rate, t0, y, t1 - t0, method)[0]
                 states.append(y)
             check_finite(states, grid, self.name)
         return Solution(stacked(states, numpy), rate.calls, len(grid) - 1)
+
+    def _solved(
+        self, rate: Rate, y0: State, grid: list[float], method: Tableau | PartitionedTableau, drives: list[Any]
+    ) -> Solution:
+        """Steps of a method whose slopes follow a schedule."""
+        plan = plan_for(method, rate.field, tuple(y0.shape))
+        problem = Problem(rate, y0, is_numpy(y0), plan.blocks)
+        y, states = y0, [y0]
+        with np.errstate(all="ignore"):
+            check_finite(states, grid, self.name)
+            for i, ((t0, t1), rate.drive) in enumerate(zip(itertools.pairwise(grid), drives, strict=True), start=1):
+                where = f" at step {i}, t = {t0:g} (method {plan.name!r}, backend {self.name!r})"
+                y = advance_step(problem, plan, t0, y, t1 - t0, where)[0]
+                states.append(y)
+            check_finite(states, grid, self.name)
+        return _solution(stacked(states, problem.numpy), rate, len(grid) - 1, 0, problem)
+
+    def _composed(self, rate: Rate, y0: State, grid: list[float], method: Splitting, drives: list[Any]) -> Solution:
+        """Steps of a splitting. Steps that differ by the rounding of their times alone share their flows."""
+        composition = Composition(method, rate.field, rate.weights)
+        y, states = y0, [y0]
+        sizes = _sizes(grid)
+        with np.errstate(all="ignore"):
+            for h, drive in zip(sizes, drives, strict=True):
+                y = composition.step(y, drive, h)
+                states.append(y)
+            check_finite(states, grid, self.name)
+        count = len(grid) - 1
+        return Solution(stacked(states, is_numpy(y0)), composition.calls_a_step * count, count)
 
     def adaptive(
         self,
         field: Field,
         y0: State,
         times: Sequence[float],
-        tableau: Tableau,
+        tableau: Method,
         rtol: float,
         atol: float,
         drives: Sequence[Any] | None = None,
         weights: tuple[Any, ...] = (),
     ) -> Solution:
         """See `Backend.adaptive`."""
-        order = check_embedded(tableau, rtol, atol, self.name)
+        pair, order = checked_pair(tableau, rtol, atol, self.name)
         grid = checked_times(times, drives)
         numpy = is_numpy(y0)
-        method = stages(tableau, "numpy" if numpy else "torch", embedded=True)
         rate, tolerance = Rate(field, weights), Tolerance(rtol, atol)
+        problem = None if pair.explicit else Problem(rate, y0, numpy)
+        method: Stages | Try
+        if problem is None:
+            method = stages(pair, "numpy" if numpy else "torch", embedded=True)
+        else:
+            method = _implicit_attempt(problem, schedule(pair, embedded=True), self.name)
         pieces = [grid] if drives is None else [list(pair) for pair in itertools.pairwise(grid)]
         states, accepted, rejected = [y0], 0, 0
         with np.errstate(all="ignore"):
@@ -74,7 +120,41 @@ class Native(Backend):
                 found, good, bad = integrate_adaptively(rate, states[-1], piece, method, order, tolerance)
                 states += found[1:]
                 accepted, rejected = accepted + good, rejected + bad
-        return Solution(stacked(states, numpy), rate.calls, accepted, rejected)
+        return _solution(stacked(states, numpy), rate, accepted, rejected, problem)
+
+
+def _implicit_attempt(problem: Problem, plan: Schedule, backend: str) -> Try:
+    """Steps of an implicit pair; every stage is found anew, the first one too."""
+
+    def attempt(t: float, y: Any, h: float, first: Any) -> Attempt:
+        where = f" at t = {t:g}, h = {h:g} (method {plan.name!r}, backend {backend!r})"
+        new, error = advance_step(problem, plan, t, y, h, where)
+        return Attempt(new, error, first)
+
+    return attempt
+
+
+def _solution(states: State, rate: Rate, accepted: int, rejected: int, problem: Problem | None) -> Solution:
+    if problem is None:
+        return Solution(states, rate.calls, accepted, rejected)
+    count = problem.count
+    return Solution(
+        states, rate.calls, accepted, rejected, problem.jacobian_calls, count.iterations, count.factorizations
+    )
+
+
+def _sizes(grid: list[float]) -> list[float]:
+    """Step sizes; those that agree to the rounding of their times are made equal."""
+    sizes = [b - a for a, b in itertools.pairwise(grid)]
+    slack = 4 * np.finfo(np.float64).eps * max(map(abs, grid))
+    seen: list[float] = []
+    for i, h in enumerate(sizes):
+        same = next((other for other in seen[-4:] if abs(other - h) <= slack), None)
+        if same is None:
+            seen.append(h)
+        else:
+            sizes[i] = same
+    return sizes
 
 
 def stacked(states: list[State], numpy: bool) -> State:

@@ -19,8 +19,9 @@ import numpy.typing as npt
 from ...suite.errors import Diverged, UsageError
 from ..step import Stages, advance, stages
 from ..tableau import Tableau
+from ..tableaux import Method
 from .base import Backend, Field, Solution, State
-from .common import Rate, check_embedded, check_explicit, check_finite, checked_times, is_numpy, listed
+from .common import Rate, check_explicit, check_finite, checked_pair, checked_times, is_numpy, listed
 
 Array = npt.NDArray[Any]
 
@@ -106,14 +107,14 @@ class SciPy(Backend):
         field: Field,
         y0: State,
         times: Sequence[float],
-        tableau: Tableau,
+        tableau: Method,
         drives: Sequence[Any] | None = None,
         weights: tuple[Any, ...] = (),
     ) -> Solution:
         """See `Backend.fixed`."""
-        check_explicit(tableau, self.name)
+        table = check_explicit(tableau, self.name)
         grid = checked_times(times, drives)
-        cls, rk_step = method(tableau, embedded=False), _library().rk_step
+        cls, rk_step = method(table, embedded=False), _library().rk_step
 
         def rollout(rate: Rate, y: Array, bound: list[Any]) -> _Record:
             record = _Record([y])
@@ -128,23 +129,23 @@ class SciPy(Backend):
             check_finite(record.outputs, grid, self.name)
             return record
 
-        return _solved(rollout, stages(tableau, "torch"), field, y0, listed(drives, len(grid) - 1), weights)
+        return _solved(rollout, stages(table, "torch"), field, y0, listed(drives, len(grid) - 1), weights)
 
     def adaptive(
         self,
         field: Field,
         y0: State,
         times: Sequence[float],
-        tableau: Tableau,
+        tableau: Method,
         rtol: float,
         atol: float,
         drives: Sequence[Any] | None = None,
         weights: tuple[Any, ...] = (),
     ) -> Solution:
         """See `Backend.adaptive`."""
-        check_embedded(tableau, rtol, atol, self.name)
+        table, _ = checked_pair(tableau, rtol, atol, self.name)
         grid = checked_times(times, drives)
-        cls = method(tableau)
+        cls = method(table)
 
         def rollout(rate: Rate, y: Array, bound: list[Any]) -> _Record:
             record = _Record([y])
@@ -158,7 +159,7 @@ class SciPy(Backend):
                 record.outputs.append(solver.y)
             return record
 
-        return _solved(rollout, stages(tableau, "torch"), field, y0, listed(drives, len(grid) - 1), weights)
+        return _solved(rollout, stages(table, "torch"), field, y0, listed(drives, len(grid) - 1), weights)
 
 
 def _advance_to(solver: Any, end: float, interval: int, record: _Record) -> None:

@@ -25,8 +25,9 @@ from ...suite.errors import Diverged, UsageError
 from ..adaptive import STRETCH
 from ..step import change, stages, sweep
 from ..tableau import Tableau
+from ..tableaux import Method
 from .base import Backend, Field, Solution, State
-from .common import Rate, check_embedded, check_explicit, check_finite, checked_times, is_numpy, listed
+from .common import Rate, check_explicit, check_finite, checked_pair, checked_times, is_numpy, listed
 
 if TYPE_CHECKING:
     import torch
@@ -209,13 +210,13 @@ class _TorchDiffEq(Backend):
         field: Field,
         y0: State,
         times: Sequence[float],
-        tableau: Tableau,
+        tableau: Method,
         drives: Sequence[Any] | None = None,
         weights: tuple[Any, ...] = (),
     ) -> Solution:
         """See `Backend.fixed`."""
-        check_explicit(tableau, self.name)
-        options = _Options(fixed_method(tableau), 1e-7, 1e-9, False)  # a fixed grid reads no tolerance
+        table = check_explicit(tableau, self.name)
+        options = _Options(fixed_method(table), 1e-7, 1e-9, False)  # a fixed grid reads no tolerance
         return self._run(field, y0, times, drives, weights, options)
 
     def adaptive(
@@ -223,15 +224,15 @@ class _TorchDiffEq(Backend):
         field: Field,
         y0: State,
         times: Sequence[float],
-        tableau: Tableau,
+        tableau: Method,
         rtol: float,
         atol: float,
         drives: Sequence[Any] | None = None,
         weights: tuple[Any, ...] = (),
     ) -> Solution:
         """See `Backend.adaptive`."""
-        check_embedded(tableau, rtol, atol, self.name)
-        return self._run(field, y0, times, drives, weights, _Options(adaptive_method(tableau), rtol, atol, True))
+        table, _ = checked_pair(tableau, rtol, atol, self.name)
+        return self._run(field, y0, times, drives, weights, _Options(adaptive_method(table), rtol, atol, True))
 
     def _run(
         self,
