@@ -135,17 +135,20 @@ class CellField(TorchField):
                 return (full + full.t())[i, j]
 
     def _published(self, matrix: Matrix) -> Tensor:
-        """W as the published equation has it, from what is stored; the strict upper triangle of an antisymmetric one."""
+        """W as the published equation has it, from what is stored; the strict upper triangle where antisymmetric."""
         stored: Tensor = self.matrices[matrix.name]
         n = self.hidden_size
         match self.kinds[matrix.name]:
             case "dense":
                 if matrix.name not in self._bounds:
                     return stored
-                # The norm is the acting matrix's only for W itself, which `bound` is for. A hair below the bound, so
-                # that rounding of the norm and of the product keeps the promise.
-                limit = self._bounds[matrix.name] * (1 - 8 * n * torch.finfo(stored.dtype).eps)
-                return stored * (limit / torch.linalg.matrix_norm(stored, 2).clamp_min(limit))
+                # The norm is the acting matrix's only for W itself, which `bound` is for. The margin is what rounding
+                # can add: of the product, entry by entry, and of the norm.
+                wide = stored.to(torch.promote_types(stored.dtype, torch.float32))
+                margin = math.sqrt(n) * torch.finfo(stored.dtype).eps + 8 * n * torch.finfo(wide.dtype).eps
+                limit = self._bounds[matrix.name] / (1 + margin)
+                bounded: Tensor = wide * (limit / torch.linalg.matrix_norm(wide, 2).clamp_min(limit))
+                return bounded.to(stored.dtype)
             case "diagonal":
                 return stored
             case "antisymmetric":
@@ -198,7 +201,7 @@ class CellField(TorchField):
         """Effective trained parameters: all that are stored (an antisymmetric matrix stores n (n - 1) / 2)."""
         return sum(p.numel() for p in self.parameters())
 
-    # -------------------------------------------------------------------------------------------------------- evaluation
+    # ------------------------------------------------------------------------------------------------------- evaluation
 
     def _compile(self) -> None:
         self.constant_values = tuple(self.constants.items())
@@ -244,7 +247,7 @@ class CellField(TorchField):
         if maps == self.equation.maps and all(m.driven and m.has_bias for m in maps):
             return self.V, self.b
         V, b = self._rows()
-        none = [self.V.new_zeros(0, self.input_size)], [self.b.new_zeros(0)]
+        none = [self.V[:0]], [self.b[:0]]  # of the parameters, so that an empty one has a gradient too
         rows = [V[m.symbol] if m.driven else self.V.new_zeros(n, self.input_size) for m in maps]
         return torch.cat(none[0] + rows), torch.cat(
             none[1] + [b[m.symbol] if m.has_bias else self.b.new_zeros(n) for m in maps]
@@ -329,7 +332,7 @@ class CellField(TorchField):
         function = _output(self.equation)
         return torch.cat([self._whole(v, y[..., : self.hidden_size]) for v in function(*y.chunk(self.blocks, -1))], -1)
 
-    # ---------------------------------------------------------------------------------------------------------- Jacobian
+    # --------------------------------------------------------------------------------------------------------- Jacobian
 
     def jacobian(self, y: Tensor, drive: Tensor, weights: Weights, t: Any = 0.0) -> Tensor:
         """df/dy from the SymPy derivatives.

@@ -77,7 +77,7 @@ def affine_step(J: Tensor, y: Tensor, g: Tensor | None, h: float, linear: Linear
     if linear == "cayley":
         eye = torch.eye(A.shape[-1], dtype=wide, device=A.device)
         half = x + (A @ x.unsqueeze(-1)).squeeze(-1) / 2
-        moved = torch.linalg.solve(eye - A / 2, half if g is None else half + h * g.to(wide))
+        moved: Tensor = torch.linalg.solve(eye - A / 2, half if g is None else half + h * g.to(wide))
     elif g is None:
         moved = (torch.matrix_exp(A) @ x.unsqueeze(-1)).squeeze(-1)
     else:

@@ -1,8 +1,8 @@
 """AntisymmetricRNN of Chang et al. 2019: y' = tanh((W - W^T - gamma I) y + V u + b).
 
 The published cell is explicit Euler, y+ = y + eps tanh(...); both eps and the diffusion gamma are tuned there, so the
-default gamma = 0.01 is ours. W ~ N(0, s^2/n), V ~ N(0, 1/p), b = 0, with s the gain of `Init`. Only the strict upper
-triangle of W - W^T is stored: the same cells and initial distribution with n (n - 1) / 2 parameters.
+defaults, step 0.1 and gamma = 0.01, are ours. W ~ N(0, s^2/n), V ~ N(0, 1/p), b = 0, with s the gain of `Init`. Only
+the strict upper triangle of W - W^T is stored: the same cells and initial distribution with n (n - 1) / 2 parameters.
 """
 
 from __future__ import annotations
@@ -25,5 +25,6 @@ def field(ode_order: int | None = None) -> EquationField:
         rhs=(sympy.tanh(a),),
         constants={"gamma": 0.01},
         reference="Chang, Chen, Haber, Chi, AntisymmetricRNN, ICLR 2019, arXiv:1902.09689 (with diffusion, ungated)",
+        published_step=0.1,
         init=Init("normal"),
     )

@@ -1,12 +1,14 @@
 """coRNN of Rusch and Mishra 2021, damped oscillators: y'' = tanh(W y + W_z y' + V u + b) - gamma y - epsilon y'.
 
 The published cell is symplectic Euler with damping at the old time: z+ = z + h (tanh(W y + W_z z + V u + b) - gamma y
-- epsilon z), y+ = y + h z+. An explicit tableau on this field is ours, not the paper's: plain Euler uses the old z in
-the second line. Constants and step are those of the authors' adding problem (coRNN, adding/: gamma 66, epsilon 15, dt
-0.06); the weights start as one torch.nn.Linear on (u, z, y).
+- epsilon z), y+ = y + h z+; as a method for every field that is Gauss-Seidel Euler. A tableau for both blocks is ours,
+not the paper's: plain Euler uses the old z in the second line. Constants and step are those of the authors' adding
+problem (coRNN, adding/: gamma 66, epsilon 15, dt 0.06); the weights start as one torch.nn.Linear on (u, z, y).
 """
 
 from __future__ import annotations
+
+from dataclasses import replace
 
 import sympy
 
@@ -20,7 +22,7 @@ def field(ode_order: int | None = None) -> EquationField:
     y, z = states(2)
     (a,) = preactivations(1)
     gamma, epsilon = symbols("gamma epsilon")
-    return companion(
+    oscillators = companion(
         name="cornn",
         F=sympy.tanh(a) - gamma * y - epsilon * z,
         ode_order=2,
@@ -29,4 +31,7 @@ def field(ode_order: int | None = None) -> EquationField:
         reference="Rusch, Mishra, Coupled Oscillatory Recurrent Neural Network (coRNN), ICLR 2021, arXiv:2010.00951",
         published_step=0.06,
         init=Init("linear"),
+    )
+    return replace(
+        oscillators, published_method="gauss-seidel-euler", frozen="the force and the damping, at the old y and z"
     )
