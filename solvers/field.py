@@ -305,7 +305,9 @@ Maker = Callable[[int, int, "Mapping[str, float]", "torch.device | str | None", 
 @dataclass(frozen=True)
 class CustomField:
     """A cell whose field is written in torch, because its matrices have a structure that `EquationField` has no word
-    for. equation: LaTeX lines with &=; make: builds the `TorchField`; the other fields as in `EquationField`.
+    for. equation: LaTeX lines with &=; make: builds the `TorchField`; observed: whose memory the ODE's order counts,
+    block 0 of the state, or "unit" for the first unit of every block; sites: the order is the number of units (a chain
+    of as many sites), and `ode_order` nominal; the other fields as in `EquationField`.
     """
 
     name: str
@@ -319,6 +321,8 @@ class CustomField:
     published_substeps: int = 1
     frozen: str = "nothing"
     integrator: bool = True
+    observed: Literal["block", "unit"] = "block"
+    sites: bool = False
 
     def values(self, constants: Mapping[str, float] | None = None) -> dict[str, float]:
         """Every constant, defaults overridden by name. Raises `UsageError` for an unknown or infinite one."""

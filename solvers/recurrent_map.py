@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from copy import deepcopy
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from ..suite.contracts import Array, RecurrentMap
+from ..suite.errors import UsageError, unknown
 from .cell import ODERNN
 from .certificate import certify, spectral_limit
+from .field import CustomField
 from .fields import field_of
 from .spec import Spec, properties_of
 from .tableau import Tableau
@@ -33,6 +37,7 @@ class CellMap:
             "frozen": description.frozen,
             "integrator": description.integrator,
             "reference": description.reference,
+            "observed": description.observed if isinstance(description, CustomField) else "block",
             "tableau": self.cell.tableau.name,
             "step": self.step,
             "substeps": self.cell.substeps,
@@ -46,6 +51,21 @@ class CellMap:
         constants = field_of(self.spec.cell, self.spec.ode_order).constants | dict(self.spec.constants)
         named = {f"constant:{key}": torch.tensor(float(value), dtype=torch.float64) for key, value in constants.items()}
         return {key: _array(value) for key, value in (self.cell.field.named_weights() | named).items()}
+
+    @torch.no_grad()
+    def with_parameters(self, parameters: Mapping[str, Array]) -> RecurrentMap:
+        """The same cell with some of its weights replaced. Raises `UsageError` for one that is not stored as it reads."""
+        cell = deepcopy(self.cell)
+        named = cell.field.named_weights()
+        for name, values in parameters.items():
+            if name not in named:
+                raise unknown("weight", name, named)
+            named[name].copy_(torch.as_tensor(values))  # a view of what is stored, but for matrices with a structure
+        after = cell.field.named_weights()
+        for name, values in parameters.items():
+            if not np.array_equal(_array(after[name]), values):
+                raise UsageError(f"weight {name!r} of cell {self.spec.cell!r} has a structure: it cannot be set alone.")
+        return CellMap(cell, self.spec)
 
     def count(self) -> int:
         return self.cell.parameter_count()

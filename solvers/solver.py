@@ -27,7 +27,7 @@ from ..suite.equation import Equation
 from ..suite.errors import UsageError
 from ..suite.seeds import stream
 from .backends import find_backend
-from .field import EquationField, Scheme
+from .field import CustomField, EquationField, Scheme
 from .fields import field_of
 from .spec import BASELINES, TRUE_FIELD, Spec, find_method, find_tableau, parse, properties_of
 from .spec import engine_of as engine_of
@@ -129,8 +129,9 @@ class Recurrence:
         facts = {"learns": True, **properties_of(self.spec)}
         if self.spec.cell in BASELINES:
             return facts
-        equation = field_of(self.spec.cell, self.spec.ode_order)
-        return {**facts, "ode_order": equation.ode_order}
+        found = field_of(self.spec.cell, self.spec.ode_order)
+        sites = isinstance(found, CustomField) and found.sites
+        return {**facts, "ode_order": self.spec.hidden if sites else found.ode_order}
 
     def solve(self, equation: Equation, y0: Array, t: Array) -> Trajectory:
         raise UsageError(f"cell {self.spec.cell!r} is learned and integrates no given field: use cell 'true-field'.")

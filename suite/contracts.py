@@ -161,6 +161,10 @@ class RecurrentMap(Protocol):
         """Of one step y -> y+: (batch, D, D), D = blocks * hidden."""
         ...
 
+    def with_parameters(self, parameters: Mapping[str, Array]) -> RecurrentMap:
+        """The same cell with some of its weights replaced, by the names of `parameters`. Raises `UsageError`."""
+        ...
+
     def with_step(self, step: float) -> RecurrentMap:
         """The same cell and weights with another step."""
         ...

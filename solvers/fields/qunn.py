@@ -53,5 +53,7 @@ def field(ode_order: int | None = None) -> CustomField:
         constants={"qubits": 2.0, "code": 0.0},
         published_step=1.0,
         published_method="strang",
+        observed="unit",
+        sites=True,
         frozen="the Hamiltonian, by the held input; each part while the others act",
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from ...suite.contracts import Audit, Budget, Outcome, Solver
 from .memory_order import memory_order
@@ -27,15 +27,17 @@ class Stages(Audit):
     def evaluate(self, solver: Solver, seed: int, budget: Budget) -> Outcome:
         """metrics: nesting_depth (infinite where stages are solved for), memory_order of a cell; curves: degrees."""
         nesting = solver.nesting(seed)
-        metrics = {"nesting_depth": nesting.depth}
+        metrics, facts = {"nesting_depth": nesting.depth}, dict[str, Any]()
         if solver.learns:
             cell = solver.recurrence(self.inputs, seed)
             metrics["memory_order"] = float(memory_order(cell, seed))
+            facts = {key: cell.facts[key] for key in ("ode_order", "observed")}
         swept = {"sweeps": list(nesting.sweeps), "depth": [float(depth) for depth in nesting.depths]}
         return Outcome(
             metrics=metrics,
             curves={"degrees": swept} if nesting.sweeps else {},
             properties={
+                **facts,
                 "primary_metric": self.primary_metric,
                 "stages_reaching": nesting.reaching,
                 "solved_stages": math.isinf(nesting.depth),
