@@ -1,9 +1,14 @@
-"""The ladder of sizes: by solver family and memory length, the smallest parameter count that solves the task."""
+"""Parameters for memory: the smallest size that was trained to solve a task, and the smallest with room on paper."""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterable, Mapping
+from typing import Any, cast
+
 import pandas as pd
 
+from .fit import PowerLaw, power_law
 from .frame import OUTCOMES, describe, solved
 
 FAMILY = ("task", "cell", "tableau", "backend", "step", "device", "dtype")
@@ -22,7 +27,7 @@ def parameter_ladder(frame: pd.DataFrame) -> pd.DataFrame:
     rows = frame[(frame["kind"] == "sequence") & frame["properties.memory_length"].notna()].copy()
     if rows.empty:
         return pd.DataFrame(columns=list(LADDER))
-    rows["task_label"] = rows["task.name"]
+    rows["task_label"] = _tasks(rows)
     rows["solves"] = [
         state in OUTCOMES[:2] and solved(metric, value, skill)
         for state, metric, value, skill in zip(
@@ -53,3 +58,86 @@ def parameter_ladder(frame: pd.DataFrame) -> pd.DataFrame:
             }
         )
     return pd.DataFrame(lines, columns=list(LADDER)).sort_values([*FAMILY[:4], "memory length"], kind="stable")
+
+
+def _tasks(rows: pd.DataFrame) -> list[str]:
+    """Each row's task less what varies its memory length: "adding", "copying · length=1", "copying · symbols=5".
+
+    That is the length, or, where one length was run with several numbers of symbols, their number.
+    """
+    entries = [{str(k): v for k, v in line.items()} for line in rows.filter(regex=r"^task\.").to_dict("records")]
+    symbols: dict[tuple[Any, Any], set[Any]] = {}
+    for entry in entries:
+        symbols.setdefault((entry["task.name"], entry.get("task.length")), set()).add(str(entry.get("task.symbols")))
+    labels = []
+    for entry in entries:
+        several = len(symbols[entry["task.name"], entry.get("task.length")]) > 1
+        hidden = ("task.name", "task.symbols" if several else "task.length")
+        own = {k.removeprefix("task."): v for k, v in sorted(entry.items()) if k not in hidden and v == v}
+        shown = [f"{k}={v:g}" if isinstance(v, int | float) else f"{k}={v}" for k, v in own.items() if v is not None]
+        labels.append(" · ".join([str(entry["task.name"]), *(t for t in shown if not t.endswith("="))]))
+    return labels
+
+
+COUNTS = (
+    "cell",
+    "data length",
+    "memory length",
+    "parameters",
+    "hidden",
+    "counted",
+    "formula",
+    "failed",
+    "device",
+    "dtype",
+)
+
+
+def parameter_counts(frame: pd.DataFrame) -> pd.DataFrame:
+    """One line per cell, data length and memory length of the task "parameters": the smallest cell with room for them.
+
+    The count depends on no tableau, step or seed, so the first run with one stands for them; failed: runs without.
+    """
+    rows = frame[frame["kind"] == "parameters"].copy()
+    if rows.empty:
+        return pd.DataFrame(columns=list(COUNTS))
+    for column, key in (("data length", "data_length"), ("memory length", "memory_length")):
+        rows[column] = [_entry(line, key) for line in rows.to_dict("records")]
+    lines = []
+    keys = ["solver.cell", "data length", "memory length", "device", "dtype"]
+    for place, group in rows.groupby(keys, sort=True):
+        cell, p, t, device, dtype = cast("tuple[Any, ...]", place)
+        carried = group[group["metrics.parameters"].notna() & group["outcome"].isin(OUTCOMES[:2])]
+        first = dict(carried.iloc[0]) if len(carried) else {}
+        lines.append(
+            {
+                "cell": cell,
+                "data length": int(p),
+                "memory length": int(t),
+                "parameters": first.get("metrics.parameters", math.nan),
+                "hidden": first.get("metrics.hidden", math.nan),
+                "counted": _text(first.get("properties.counted")),
+                "formula": _text(first.get("properties.formula")),
+                "failed": len(group) - len(carried),
+                "device": device,
+                "dtype": dtype,
+            }
+        )
+    return pd.DataFrame(lines, columns=list(COUNTS))
+
+
+def local_power(x: Iterable[float], y: Iterable[float], largest: int = 3) -> PowerLaw | None:
+    """The power law through the points of the largest x: what the growth comes to, where terms of lower order fade."""
+    points = sorted((a, b) for a, b in zip(x, y, strict=True) if math.isfinite(b))[-largest:]
+    return power_law([a for a, _ in points], [b for _, b in points])
+
+
+def _entry(line: Mapping[Any, Any], key: str) -> float:
+    """A task's entry: the point's own, else the default that the row tells among its properties; NaN where neither."""
+    stated = line.get("properties.task")
+    values = (line.get(f"task.{key}"), stated.get(key) if isinstance(stated, Mapping) else None)
+    return next((float(v) for v in values if isinstance(v, int | float) and math.isfinite(v)), math.nan)
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else ""

@@ -122,9 +122,18 @@ def _detail(entry: Entry) -> dict[str, Any]:
 
 
 def _field(field: Any) -> dict[str, Any]:
-    """What a cell's equation says of itself: its right-hand side, constants and reference."""
-    facts = {"equation": [str(e) for e in field.rhs], "constants": dict(field.constants), "reference": field.reference}
-    return facts | {"ode_order": field.ode_order}
+    """What a cell's description says of itself: its equation, constants, published method and reference."""
+    lines = field.latex().removeprefix(r"\begin{aligned}").removesuffix(r"\end{aligned}").split(r" \\ ")
+    facts = {"equation": [line.replace("&", "") for line in lines], "constants": dict(field.constants)}
+    step = "tuned" if field.published_step is None else f"h = {field.published_step:g}"
+    substeps = f" in {field.published_substeps} substeps" if field.published_substeps > 1 else ""
+    return facts | {
+        "ode_order": "the number of hidden units" if getattr(field, "sites", False) else field.ode_order,
+        "published_method": f"{field.published_method}, {step}{substeps}",
+        "frozen": field.frozen,
+        "integrator": field.integrator,
+        "reference": field.reference,
+    }
 
 
 def _text(detail: dict[str, Any]) -> str:
@@ -143,6 +152,8 @@ def _text(detail: dict[str, Any]) -> str:
         elif isinstance(value, dict):
             told = ", ".join(f"{k} = {v}" for k, v in value.items()) or "none"
             lines.append(f"{key.replace('_', ' '):{width}}  {told}")
+        elif key == "equation":
+            lines += [f"{key if i == 0 else '':{width}}  {line}" for i, line in enumerate(value)]
         elif isinstance(value, list | tuple):
             lines.append(f"{key.replace('_', ' '):{width}}  {', '.join(map(str, value))}")
         else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -24,10 +25,11 @@ def paint(frame: pd.DataFrame) -> Canvas | None:
     panels = list(table.groupby(["task", "device", "dtype"], sort=False))
     canvas, axes = style.grid(len(panels), columns=2, height=3.0)
     handles: dict[tuple[str, str], Any] = {}
+    colours = _colours(table["cell"])
     for ax, ((task, device, dtype), part) in zip(axes, panels, strict=True):
         for (cell, tableau, _, _), line in part.groupby(["cell", "tableau", "backend", "step"], sort=False):
-            _line(ax, str(cell), str(tableau), line)
-            look = {"color": style.colour(str(cell)), "linestyle": style.dashes(str(tableau))}
+            _line(ax, colours[str(cell)], str(tableau), line)
+            look = {"color": colours[str(cell)], "linestyle": style.dashes(str(tableau))}
             name = " · ".join(style.label(n) for n in (str(cell), str(tableau)) if n)
             handles.setdefault((str(cell), str(tableau)), style.handle(name, marker="o", **look))
         ax.set(xscale="log", yscale="log", xlabel="memory length, steps", ylabel="parameters")
@@ -51,8 +53,18 @@ def _nothing() -> Any:
     return NullLocator()
 
 
-def _line(ax: Any, cell: str, tableau: str, line: pd.DataFrame) -> None:
-    colour = style.colour(cell)
+def _colours(cells: Iterable[str]) -> dict[str, str]:
+    """By cell its colour; the second of two that share one takes a free one: marks tell no cells apart here."""
+    names = style.by_name(str(cell) for cell in cells)
+    free = [c for c in (*style.PALETTE, style.INK, style.GREY) if c not in {style.colour(name) for name in names}]
+    found: dict[str, str] = {}
+    for name in names:
+        own = style.colour(name)
+        found[name] = free.pop(0) if own in found.values() and free else own
+    return found
+
+
+def _line(ax: Any, colour: str, tableau: str, line: pd.DataFrame) -> None:
     done, solves = line[line["state"] == "solved"], line[line["state"] != "more than"]
     ax.plot(done["memory length"], done["parameters"], "o", color=colour)
     for state, mark in (("more than", "^"), ("at most", "v")):
