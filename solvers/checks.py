@@ -17,7 +17,9 @@ from ..suite.catalogue import load
 from ..suite.checks import BrokenRuleError, Verdict
 from .backends import find_backend
 from .fields import field_of
-from .spec import BASELINES, TRUE_FIELD, find_tableau
+from .partitioned_tableau import PartitionedTableau
+from .spec import BASELINES, TRUE_FIELD, find_method, find_tableau
+from .tableau import Tableau
 from .tableaux import TABLEAUX
 
 if TYPE_CHECKING:
@@ -50,19 +52,26 @@ def _must(holds: bool, otherwise: str) -> None:
 
 
 def check_tableau(name: str) -> list[Verdict]:
-    """The claimed orders are the computed ones, exactly; a reference is given."""
+    """The claimed orders are the computed ones, exactly; a reference is given. Of every kind of method."""
+    from . import coloured_trees, splitting_order
     from .order import verify
 
-    tableau = find_tableau(name)
+    method = find_method(name)
 
     def order() -> str:
-        verify(tableau)
-        pair = "" if tableau.b_hat is None else f" and {tableau.embedded_order}"
-        return f"order {tableau.order}{pair}, from rooted trees"
+        if isinstance(method, Tableau):
+            verify(method)
+            pair = "" if method.b_hat is None else f" and {method.embedded_order}"
+            return f"order {method.order}{pair}, from rooted trees"
+        if isinstance(method, PartitionedTableau):
+            coloured_trees.verify(method)
+            return f"order {method.order}, from two-coloured rooted trees"
+        splitting_order.verify(method)
+        return f"order {method.order}, from the words of the composed flows"
 
     def reference() -> str:
-        _must(bool(tableau.reference.strip()), "no reference is given")
-        return tableau.reference
+        _must(bool(method.reference.strip()), "no reference is given")
+        return method.reference
 
     return _verdicts([("computed order of b and b_hat equals the claim", order), ("a reference is given", reference)])
 

@@ -96,9 +96,15 @@ class Matrix:
         w = rf"\operatorname{{diag}}({self.name.lower()})" if self.diagonal else self.name
         acting = [(self.straight, w), (self.transposed, rf"{w}^{{\top}}"), (self.identity, "I")]
         plain = {sympy.Integer(1): "", sympy.Integer(-1): "- "}
-        parts = [plain.get(c, f"{sympy.latex(c)} ") + what for c, what in acting if c != 0]
+        parts = [plain.get(c, f"{_factor(c)} ") + what for c, what in acting if c != 0]
         text = " + ".join(parts).replace("+ -", "-")
         return text if len(parts) == 1 else rf"\left({text}\right)"
+
+
+def _factor(coefficient: sympy.Expr) -> str:
+    """A coefficient as LaTeX before a product, a sum in parentheses."""
+    text = str(sympy.latex(coefficient))
+    return rf"\left({text}\right)" if isinstance(coefficient, sympy.Add) else text
 
 
 def dense(name: str = "W") -> Matrix:

@@ -25,7 +25,7 @@ def field(ode_order: int | None = None) -> EquationField:
     b1, b2, ba, bb = symbols("b_1 b_2 b_a b_b")
     f1, f2, ta, tb = symbols("s_1 s_2 s_a s_b")
     (elapsed,) = symbols("elapsed")
-    e = sympy.Rational(17159, 10000) * sympy.tanh(sympy.Rational(666, 1000) * a)
+    e = sympy.Float("1.7159") * sympy.tanh(sympy.Float("0.666") * a)
     s = sigmoid((ta + ba) * elapsed + tb + bb)
     first, second = sympy.tanh(f1 + b1), sympy.tanh(f2 + b2)
     return EquationField(

@@ -52,6 +52,7 @@ NAMES: dict[str, set[str]] = {
     "cfc": {"W_bb", "V_bb", "b_bb", "F_1", "b_1", "F_2", "b_2", "T_a", "b_a", "T_b", "b_b"},
     "gradient": {"W", "V", "b"},
     "leaky-certified": {"W", "V", "b"},
+    "antisymmetric-linear": {"W", "V_u", "b_u"},
 }
 
 Facts = tuple[int, int, str, float, int, bool]
@@ -78,9 +79,10 @@ FACTS: dict[str, Facts] = {
     "cfc": (1, 1, "euler", 1.0, 1, False),
     "gradient": (1, 1, "euler", 0.1, 1, True),
     "leaky-certified": (1, 1, "euler", 0.1, 1, True),
+    "antisymmetric-linear": (1, 1, "implicit-midpoint", 0.2, 1, True),
 }
 
-WITH_PARTS = ("ode-lstm", "scornn", "exprnn", "lru", "schroedinger")
+WITH_PARTS = ("ode-lstm", "scornn", "exprnn", "lru", "schroedinger", "antisymmetric-linear")
 
 
 def build(name: str, inputs: int = 3, hidden: int = 5, seed: int = 1, **constants: float) -> CellField:
@@ -228,6 +230,10 @@ def _leaky_certified(w: Named, y: Array, u: Array) -> list[Array]:
     return [-0.8 * y + np.tanh(plain(w, y, u))]
 
 
+def _antisymmetric_linear(w: Named, y: Array, u: Array) -> list[Array]:
+    return [y @ (w["W"] - w["W"].T).T + np.tanh(u @ w["V_u"].T + w["b_u"])]
+
+
 TRANSCRIBED: dict[str, tuple[Callable[..., list[Array]], dict[str, float]]] = {
     "leaky": (_leaky, {}),
     "antisymmetric": (_antisymmetric, {"gamma": 0.2}),
@@ -249,6 +255,7 @@ TRANSCRIBED: dict[str, tuple[Callable[..., list[Array]], dict[str, float]]] = {
     "cfc": (_cfc, {"elapsed": 1.3}),
     "gradient": (_gradient, {}),
     "leaky-certified": (_leaky_certified, {"gamma": 0.8}),
+    "antisymmetric-linear": (_antisymmetric_linear, {}),
 }
 
 

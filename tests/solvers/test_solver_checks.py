@@ -11,11 +11,11 @@ import pytest
 from odernn.solvers import checks
 from odernn.solvers.backends.native import Native
 from odernn.solvers.tableau import Tableau
-from odernn.solvers.tableaux import TABLEAUX, tableau
+from odernn.solvers.tableaux import METHODS, tableau
 from odernn.suite.catalogue import entries
 
 
-@pytest.mark.parametrize("name", sorted(TABLEAUX))
+@pytest.mark.parametrize("name", sorted(METHODS))
 def test_built_in_tableaux_pass(name: str) -> None:
     assert [v.rule for v in checks.check_tableau(name) if not v.ok] == []
 
@@ -34,7 +34,7 @@ def test_a_wrong_coefficient_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
     rk4 = tableau("rk4")
     b = (*rk4.b[:3], rk4.b[3] + Fraction(1, 10**9))
     wrong = Tableau("rk4", rk4.A, b, 4, "nobody")
-    monkeypatch.setattr(checks, "find_tableau", lambda name: wrong)
+    monkeypatch.setattr(checks, "find_method", lambda name: wrong)
     assert not checks.check_tableau("rk4")[0].ok
 
 

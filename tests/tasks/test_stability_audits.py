@@ -90,9 +90,11 @@ def solver(task: Task, dtype: str = "float32", **entries: Any) -> Solver:
 @pytest.mark.parametrize("dtype", ["float64", "float32", "bfloat16"])
 def test_a_training_is_examined_before_and_after(dtype: str) -> None:
     found = evaluate(Stability(length=6), dtype)
-    assert found.status == "ok" and found.properties["certificate_kind"] in ("circle", "none")
+    assert found.status == "ok"
+    assert found.properties["certificate_kind"] in ("circle", "none")
     for name in ("inside", "conditioning", "predicted_growth", "measured_growth", "certified_step", "spectral_step"):
-        assert math.isfinite(found.metrics[f"{name}_before"]) and math.isfinite(found.metrics[f"{name}_after"])
+        assert math.isfinite(found.metrics[f"{name}_before"])
+        assert math.isfinite(found.metrics[f"{name}_after"])
     assert found.metrics["baseline_mean_squared_error"] == pytest.approx(1 / 6)
 
 
@@ -111,8 +113,10 @@ def test_a_certified_step_does_not_grow() -> None:
 
 def test_a_diverged_training_keeps_what_was_seen_before() -> None:
     found = evaluate(Stability(length=20), cell="leaky", step=40.0)
-    assert found.status == "diverged" and found.reason
-    assert "inside_before" in found.metrics and "inside_after" not in found.metrics
+    assert found.status == "diverged"
+    assert found.reason
+    assert "inside_before" in found.metrics
+    assert "inside_after" not in found.metrics
 
 
 def test_stability_asks_for_a_cell() -> None:
@@ -130,7 +134,8 @@ def test_stages_of_a_cell_and_of_a_tableau() -> None:
     assert cell.properties["ode_order"] == 2
     method = build_solver({"cell": "true-field", "tableau": "gauss2", "backend": "native"}, "cpu", "float64", Stages())
     found = Stages().evaluate(method, 0, BUDGET)
-    assert found.metrics == {"nesting_depth": math.inf} and found.properties["solved_stages"]
+    assert found.metrics == {"nesting_depth": math.inf}
+    assert found.properties["solved_stages"]
 
 
 def test_stages_of_a_baseline_are_refused() -> None:
@@ -142,14 +147,16 @@ def test_stages_of_a_baseline_are_refused() -> None:
 @pytest.mark.parametrize(("norm", "inflate"), [("2", 1.0), ("max", 1.0), ("2", 1.05), ("max", 1.05)])
 def test_the_hunt_finds_what_is_broken_and_nothing_else(norm: str, inflate: float) -> None:
     found = evaluate(Certificate(cases=150, norm=norm, inflate=inflate), "float64")
-    assert found.status == "ok" and found.metrics["cases"] > 20
+    assert found.status == "ok"
+    assert found.metrics["cases"] > 20
     assert (found.metrics["violations"] > 0) == (inflate > 1)
     assert found.properties["sound"] is (inflate == 1.0)
 
 
 def test_nothing_certified_is_skipped_with_its_reason() -> None:
     found = evaluate(Certificate(cases=20, norm="2"), "float64", cell="antisymmetric")
-    assert found.status == "skipped" and "no certificate in the 2-norm" in found.reason
+    assert found.status == "skipped"
+    assert "no certificate in the 2-norm" in found.reason
 
 
 def test_a_broken_promise_is_a_failure(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -158,7 +165,8 @@ def test_a_broken_promise_is_a_failure(monkeypatch: pytest.MonkeyPatch) -> None:
     row = {"cases": 10, "violations": 2, "worst_growth": 1.2, "tightness": None}
     monkeypatch.setattr(type(one), "hunt", lambda *_: row)
     found = task.evaluate(one, 0, BUDGET)
-    assert found.status == "failed" and found.reason.startswith("2 of 10 cases grow")
+    assert found.status == "failed"
+    assert found.reason.startswith("2 of 10 cases grow")
 
 
 @pytest.mark.parametrize(
