@@ -24,15 +24,27 @@ OUTCOMES = ("converged", "plateau", "diverged", "NaN", "failed", "timeout", "mem
 
 SECTIONS = ("task", "solver", "budget", "metrics", "curves", "cost", "properties", "environment")
 SCALARS = ("schema", "id", "experiment", "seed", "device", "dtype", "status", "reason", "started", "finished")
-_TEXT = ("solver.cell", "solver.tableau", "solver.backend", "task.name", "task.problem", "task.system")
+WHEN = ("before", "after")
+EXAMINED = (
+    *("inside", "conditioning", "predicted_growth", "measured_growth"),
+    *("certified_step", "spectral_step"),
+)
+"""What a stability audit measures `WHEN`: before and after training."""
+_TEXT = ("solver.cell", "solver.tableau", "solver.backend", "task.name", "task.problem", "task.system", "task.row")
 _NUMBERS = (
     *("metrics.skill", "metrics.nrmse", "metrics.baseline_nrmse", "metrics.initial_conditions", "metrics.error"),
     *("metrics.valid_prediction_time", "metrics.valid_prediction_time_q25", "metrics.valid_prediction_time_q75"),
     *("metrics.valid_prediction_time_censored", "metrics.baseline_valid_prediction_time", "metrics.observed_order"),
     *("metrics.gradient_ratio", "metrics.gradient_ratio_before", "cost.seconds", "cost.f_calls", "cost.parameters"),
     *("cost.accepted", "cost.rejected", "properties.memory_length", "properties.order", "properties.claimed_order"),
+    *("metrics.parameters", "metrics.hidden", "metrics.memory_capacity", "metrics.memory_capacity_per_unit"),
+    *("properties.state_numbers", "properties.ode_order", "properties.stages", "properties.stages_reaching"),
+    *("metrics.equality_error", "metrics.equality_error_one_step", "metrics.wrong_error", "metrics.nesting_depth"),
+    *("metrics.memory_order", "metrics.gap_at_zero_step", "metrics.cases", "metrics.violations"),
+    *("metrics.worst_growth", "metrics.tightness", "metrics.mean_squared_error", "metrics.skill"),
+    *(f"metrics.{name}_{when}" for name in EXAMINED for when in WHEN),
 )
-_CURVES = ("learning", "spectrum_before", "spectrum_after", "forecast", "convergence")
+_CURVES = ("learning", "spectrum_before", "spectrum_after", "forecast", "convergence", "capacity")
 _WORDS = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
 _PRIMARY = {
     "copying": "accuracy",
@@ -40,7 +52,24 @@ _PRIMARY = {
     "chaos": "valid_prediction_time",
     "ivp": "error",
     "order": "observed_order",
+    "parameters": "parameters",
+    "memory-capacity": "memory_capacity",
+    "correspondence": "equality_error",
+    "stages": "nesting_depth",
+    "certificate": "violations",
 }
+_AUDITS = {
+    "parameters": "parameters",
+    "memory-capacity": "capacity",
+    "correspondence": "correspondence",
+    "stages": "stages",
+    "stability": "stability",
+    "certificate": "certificate",
+}
+TRAINED = ("sequence", "forecast", "stability")
+"""The kinds whose runs train a cell; of these the last is an audit and no competition."""
+EQUAL = 1e-12
+"""Two computations of one update in float64 that differ by no more than this, relatively, are equal to rounding."""
 _SOLVED = {"accuracy": 0.99, "mean_squared_error": 0.01}
 
 
@@ -111,8 +140,9 @@ def outcome(row: Row) -> str:
     A row that is not ok keeps its status, except that a divergence whose reason names NaN is "NaN". A row that is ok
     converged when its skill is at least 0.5; for a forecast, when its valid prediction time is at least twice the
     baseline's and its lower quartile is beyond the baseline; for an initial value problem, when its error is below
-    0.5; for an order, when it is at most 0.25 below the claim; and reached a plateau otherwise. An ok row whose number
-    is not finite is counted as NaN or diverged: a run without a result is no success.
+    0.5; for an order, when it is at most 0.25 below the claim; for a correspondence, when the two cells are equal to
+    rounding; and reached a plateau otherwise. An ok row whose number is not finite is counted as NaN or diverged: a run
+    without a result is no success (of a nesting depth, infinity is one).
     """
     status, metrics = row.get("status", "failed"), _section(row, "metrics")
     if status == "diverged":
@@ -123,7 +153,7 @@ def outcome(row: Row) -> str:
     candidates = (properties.get("primary_metric"), "skill", *_PRIMARY.values())
     name = next((key for key in candidates if key in metrics), None)
     value = _number(metrics.get(name)) if name is not None else 0.0
-    if not math.isfinite(value):
+    if not math.isfinite(value) and not (name == "nesting_depth" and value > 0):
         return "NaN" if math.isnan(value) else "diverged"
     return "converged" if _converged(metrics, properties, name, value) else "plateau"
 
@@ -137,6 +167,8 @@ def _converged(metrics: Mapping[str, Any], properties: Mapping[str, Any], name: 
         return _number(metrics["valid_prediction_time"]) >= 2 * baseline and lower > baseline
     if name == "error":
         return value < 0.5
+    if name == "equality_error":
+        return value <= EQUAL
     if name == "observed_order":
         claimed = _number(properties.get("claimed_order", properties.get("order")))
         return not value < claimed - 0.25
@@ -164,9 +196,10 @@ def frame(rows: Iterable[Row]) -> pd.DataFrame:
     """One line a row; flat columns "task.name", "metrics.skill", "curves.learning", ..., and derived ones.
 
     Derived: task_label, solver_label, step_label, task_id, setting (everything but the seed), outcome, kind (sequence |
-    forecast | integration | order), learned, primary_metric, primary, baseline. What a failed row lacks (the primary
-    metric, the baseline, the memory length, the parameters) is taken from other rows of the same task or setting. Of
-    rows with the same id (a run that was tried again) the last stands. Columns that every report needs always exist.
+    forecast | integration | order | parameters | capacity | correspondence | stages | stability | certificate),
+    learned, primary_metric, primary, baseline. What a failed row lacks (the primary metric, the baseline, the memory
+    length, the parameters) is taken from other rows of the same task or setting. Of rows with the same id (a run that
+    was tried again) the last stands. Columns that every report needs always exist.
     """
     kept: dict[Any, Row] = {}
     for index, row in enumerate(rows):
@@ -236,6 +269,8 @@ def _kind(name: str, group: pd.DataFrame, primary: str) -> str:
     def measured(metric: str) -> bool:
         return bool(group[f"metrics.{metric}"].notna().any())
 
+    if name in _AUDITS:
+        return _AUDITS[name]
     if name == "chaos" or measured("valid_prediction_time"):
         return "forecast"
     if name == "order" or measured("observed_order"):

@@ -34,6 +34,7 @@ class Shown:
     csv: str = ""
     tex: str = ""
     lead: bool = False
+    math: tuple[str, ...] = ()
 
 
 def html(data: pd.DataFrame, shown: Sequence[Shown], title: str, command: str, problems: Sequence[str] = ()) -> str:
@@ -97,7 +98,7 @@ def _width(svg: bytes) -> int:
 
 def _table(piece: Shown) -> dict[str, Any]:
     assert piece.table is not None
-    heads, right, lines = readable(piece.table)
+    heads, right, lines = readable(piece.table, piece.math)
     return {
         "name": piece.name,
         "title": piece.title,

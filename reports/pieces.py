@@ -25,7 +25,9 @@ class Table:
     spread of the column before it and printed beside it. lead: the page shows it before the figures. The others tell
     how a terminal shows it. narrow: the columns to print, patterns such as "error *" too; () to leave it out there.
     Lines are grouped under their `heading` columns, at most `each` of a group; note: what to say of a group beside its
-    heading; brief: table -> a shorter table to print in its place.
+    heading; brief: table -> a shorter table to print in its place. compact: the columns of all formats but CSV, which
+    has every one; () for all. math: columns that hold LaTeX equations, set as such where the format can. total: table
+    -> a sentence on all of it, put before the caption.
     """
 
     name: str
@@ -38,10 +40,17 @@ class Table:
     note: Callable[[pd.DataFrame], str] | None = None
     brief: Callable[[pd.DataFrame], pd.DataFrame] | None = None
     lead: bool = False
+    compact: tuple[str, ...] = ()
+    math: tuple[str, ...] = ()
+    total: Callable[[pd.DataFrame], str] | None = None
 
     def build(self, frame: pd.DataFrame) -> pd.DataFrame:
         """The table of these rows, its index 0, 1, 2, ..."""
         return self.make(frame).reset_index(drop=True)
+
+    def told(self, table: pd.DataFrame) -> str:
+        """The caption of that table."""
+        return f"{self.total(table)} {self.caption}" if self.total else self.caption
 
 
 @dataclass(frozen=True)
@@ -88,16 +97,22 @@ def found() -> tuple[list[Table], list[Figure], list[str]]:
 
 ORDER = (
     *(
+        "correspondence",
+        "plane",
         "learning",
         "breakdown",
+        "growth",
         "memory",
+        "parameters",
+        "capacity",
         "forecast",
         "valid_time",
         "work_precision",
         "convergence",
         "stability_regions",
     ),
-    *("overview", "accuracy", "forecasting", "stability", "integrators", "orders", "failures"),
+    *("overview", "stages", "accuracy", "forecasting", "stability", "spectra", "certificates"),
+    *("integrators", "orders", "failures"),
 )
 
 

@@ -12,6 +12,8 @@ from typing import Any
 
 import pandas as pd
 
+from . import typeset
+
 NOTHING = "—"
 
 
@@ -34,8 +36,11 @@ def is_number(column: pd.Series[Any]) -> bool:
     return bool(pd.api.types.is_numeric_dtype(column)) and not pd.api.types.is_bool_dtype(column)
 
 
-def readable(table: pd.DataFrame) -> tuple[list[str], list[bool], list[list[str]]]:
-    """Heads, whether each column is numeric, and cells; a column "x ±" is printed within x, as "x ± spread"."""
+def readable(table: pd.DataFrame, equations: Sequence[str] = ()) -> tuple[list[str], list[bool], list[list[str]]]:
+    """Heads, whether each column is numeric, and cells; a column "x ±" is printed within x, as "x ± spread".
+
+    equations: columns of LaTeX equations, which become ordinary characters.
+    """
     names = [str(c) for c in table.columns]
     heads = [n for n in names if not n.endswith(" ±")]
     right = [is_number(table[n]) for n in heads]
@@ -43,7 +48,10 @@ def readable(table: pd.DataFrame) -> tuple[list[str], list[bool], list[list[str]
     for record in table.to_dict("records"):
         cells = []
         for name in heads:
-            text, spread = shown(record[name]), record.get(f"{name} ±")
+            value = (
+                typeset.to_plain(record[name]) if name in equations and isinstance(record[name], str) else record[name]
+            )
+            text, spread = shown(value), record.get(f"{name} ±")
             if isinstance(spread, float) and math.isfinite(spread) and text != NOTHING:
                 text += f" ± {spread:.2g}"
             cells.append(text)
@@ -85,13 +93,27 @@ def _markdown(text: str) -> str:
     return re.sub(r"([\\`*_{}\[\]<>#|~&$])", r"\\\1", text)
 
 
-def to_markdown(table: pd.DataFrame, title: str, caption: str) -> str:
-    """A heading, a pipe table and the caption."""
+def to_markdown(table: pd.DataFrame, title: str, caption: str, equations: Sequence[str] = ()) -> str:
+    """A heading, a pipe table and the caption; equations: columns of LaTeX equations, put between dollar signs."""
     heads, right, lines = readable(table)
     rule = ["---:" if r else "---" for r in right]
-    body = [[_markdown(h) for h in heads], rule, *([_markdown(c) for c in line] for line in lines)]
+    body = [[_markdown(h) for h in heads], rule, *_cells(heads, lines, _markdown, equations, typeset.to_markdown)]
     pipes = "\n".join(f"| {' | '.join(line)} |" for line in body)
     return f"## {_markdown(title)}\n\n{pipes}\n\n{_markdown(caption)}\n"
+
+
+def _cells(
+    heads: Sequence[str],
+    lines: Sequence[Sequence[str]],
+    text: Callable[[str], str],
+    equations: Sequence[str],
+    typeset_as: Callable[[str, Callable[[str], str]], str],
+) -> list[list[str]]:
+    """The cells as a format writes them: `typeset_as` for equations, `text` for all others."""
+    return [
+        [typeset_as(c, text) if h in equations and c != NOTHING else text(c) for h, c in zip(heads, line, strict=True)]
+        for line in lines
+    ]
 
 
 # ------------------------------------------------------------------------------------------------------------- LaTeX
@@ -124,11 +146,14 @@ def latex(text: str) -> str:
     return "".join(_LATEX.get(c, c) for c in text)
 
 
-def to_latex(table: pd.DataFrame, title: str, caption: str) -> str:
-    """A booktabs table; needs \\usepackage{booktabs} and, for quotation marks, [T1]{fontenc}."""
+def to_latex(table: pd.DataFrame, title: str, caption: str, equations: Sequence[str] = ()) -> str:
+    """A booktabs table; needs \\usepackage{booktabs} and, for quotation marks, [T1]{fontenc}.
+
+    equations: columns of LaTeX equations, which need \\usepackage{amsmath}.
+    """
     heads, right, lines = readable(table)
     columns = "".join("r" if r else "l" for r in right)
-    body = [rf"  {' & '.join(latex(c) for c in line)} \\" for line in lines]
+    body = [rf"  {' & '.join(line)} \\" for line in _cells(heads, lines, latex, equations, typeset.to_latex)]
     return "\n".join(
         [
             r"\begin{table}",

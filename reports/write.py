@@ -56,18 +56,21 @@ def write_report(rows: Sequence[Mapping[str, Any]], out: Path, title: str, comma
         try:
             built = table.build(data) if len(data) else None
             if built is not None and len(built):
+                caption = table.told(built)
+                read = built[list(table.compact)] if table.compact else built
                 texts = {
                     "csv": to_csv(built),
-                    "md": to_markdown(built, table.title, table.caption),
-                    "tex": to_latex(built, table.title, table.caption),
+                    "md": to_markdown(read, table.title, caption, table.math),
+                    "tex": to_latex(read, table.title, caption, table.math),
                 }
                 shown.append(
                     Shown(
-                        *(table.name, table.title, table.caption),
-                        table=built,
+                        *(table.name, table.title, caption),
+                        table=read,
                         csv=texts["csv"],
                         tex=texts["tex"],
                         lead=table.lead,
+                        math=table.math,
                     )
                 )
         except Exception as error:  # as above

@@ -46,6 +46,28 @@ _MEASURED = (
     Metric("train_loss", "1", "lower", "training loss, mean over the last tenth of the updates"),
     Metric("gradient_ratio", "1", "none", "norm of dL/dy at the first step over that at the last, after training"),
     Metric("gradient_ratio_before", "1", "none", "the same ratio before training"),
+    Metric("parameters", "1", "lower", "trained numbers of the smallest cell with room for the memory, no readout"),
+    Metric("hidden", "1", "none", "hidden size of that cell"),
+    Metric("memory_capacity", "1", "higher", "sum over lags of the held-out R^2 of a linear readout of past inputs"),
+    Metric("memory_capacity_per_unit", "1", "higher", "memory capacity over the number of state numbers"),
+    Metric("equality_error", "1", "lower", "largest relative difference from the published cell, a step or a sequence"),
+    Metric("equality_error_one_step", "1", "lower", "the same difference after one step"),
+    Metric("wrong_error", "1", "none", "the same difference from a deliberately wrong cell: must not be small"),
+    Metric("gap_at_zero_step", "1", "none", "distance of the map at time 0 from the identity; 0 for an integrator"),
+    Metric("nesting_depth", "1", "none", "n: nested evaluations of the nonlinearity in a step; infinite if implicit"),
+    Metric("memory_order", "1", "none", "t: lags of the observed block that determine the next"),
+    Metric("cases", "1", "none", "cases with a certificate that the hunt tried to break"),
+    Metric("violations", "1", "lower", "cases that grow although their step is certified"),
+    Metric("worst_growth", "1", "none", "largest growth seen in a case, in the certified norm"),
+    Metric("tightness", "1", "higher", "certified step over the smallest step seen at which something grows"),
+)
+_EXAMINED = (
+    Metric("inside", "1", "none", "share of h lambda in the region of stability, lambda eigenvalues of df/dy"),
+    Metric("conditioning", "1", "none", "2-norm condition number of the eigenvectors, median"),
+    Metric("predicted_growth", "1/step", "none", "mean over the steps of log max |R(h lambda)|"),
+    Metric("measured_growth", "1/step", "none", "log norm of the product of the step's Jacobians, a step"),
+    Metric("certified_step", "1", "none", "largest step h with a promise of no growth; 0 for none"),
+    Metric("spectral_step", "1", "none", "largest step h that keeps every sampled h lambda in the region"),
 )
 _WITH_BASELINE = (
     "accuracy",
@@ -63,6 +85,10 @@ def _table() -> Mapping[str, Metric]:
         metric = table[name]
         summary = f"the task's reference predictor: {metric.summary}"
         table[f"baseline_{name}"] = Metric(f"baseline_{name}", metric.unit, "none", summary)
+    for metric in _EXAMINED:
+        for when in ("before", "after"):
+            name, summary = f"{metric.name}_{when}", f"{metric.summary}; {when} training"
+            table[name] = Metric(name, metric.unit, "none", summary)
     return MappingProxyType(table)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,12 +15,14 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure as Canvas
 
 PANELS = 12
+MODERATE = 6.0
+"""Half the width of the window on a region without end."""
 POINTS = 100
 """At most so many conjugate pairs of one kind a panel, drawn with a fixed seed."""
 
 
 def paint(frame: pd.DataFrame) -> Canvas | None:
-    """One panel per tableau with a stability polynomial and points; without any points, the first tableaux."""
+    """One panel per tableau with a stability function and points; without any points, the first tableaux."""
     known = [isinstance(p, list | tuple) and len(p) > 1 for p in frame["properties.stability_polynomial"]]
     rows = frame[known]
     if rows.empty:
@@ -30,14 +33,14 @@ def paint(frame: pd.DataFrame) -> Canvas | None:
     cells: set[str] = set()
     for ax, name in zip(axes, names, strict=True):
         part = rows[rows["solver.tableau"] == name]
-        polynomial = [float(c) for c in part["properties.stability_polynomial"].iloc[0]]
-        box = _box(polynomial)
-        _region(ax, polynomial, box)
+        R = _function(part)
+        box = _box(R)
+        _region(ax, R, box)
         outside, total, stable = 0, 0, {}
         for when in ("before", "after"):
             z = _eigenvalues(part[f"curves.spectrum_{when}"])
             if len(z):
-                stable[when] = float(np.mean(np.abs(np.polynomial.polynomial.polyval(z, polynomial)) <= 1 + 1e-9))
+                stable[when] = float(np.mean(R(z) <= 1 + 1e-9))
         for cell, group in part.groupby("solver.cell", sort=False):
             for when, face in (("before", "none"), ("after", style.colour(str(cell)))):
                 z = _eigenvalues(group[f"curves.spectrum_{when}"])
@@ -65,23 +68,41 @@ def paint(frame: pd.DataFrame) -> Canvas | None:
     return canvas
 
 
-def _box(polynomial: list[float]) -> tuple[float, float, float]:
-    """A window (left, right, half height) around the part of the region that touches the origin."""
+def _function(part: pd.DataFrame) -> Callable[[Any], Any]:
+    """|R(z)| of the tableau: a polynomial, or for an implicit one a quotient of two (constant terms first)."""
+    above = [float(c) for c in part["properties.stability_polynomial"].iloc[0]]
+    known = part.get("properties.stability_denominator", pd.Series(dtype=object))
+    below = next(([float(c) for c in q] for q in known if isinstance(q, list | tuple) and len(q)), [1.0])
+    value = np.polynomial.polynomial.polyval
+
+    def size(z: Any) -> Any:
+        with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+            return np.abs(value(z, above) / value(z, below))
+
+    return size
+
+
+def _box(R: Callable[[Any], Any]) -> tuple[float, float, float]:
+    """A window (left, right, half height) around the part of the region that touches the origin.
+
+    A region without end to the left (an A-stable method, say) gets a window of moderate size about the origin.
+    """
     reach = np.linspace(0.02, 12, 600)
-    values = np.polynomial.polynomial.polyval
-    stop = np.abs(values(-reach, polynomial)) > 1 + 1e-9
-    left = float(reach[np.argmax(stop)]) if stop.any() else 12.0
+    stop = ~(R(-reach) <= 1 + 1e-9)
+    if not stop.any():
+        return (-MODERATE, MODERATE, MODERATE)
+    left = float(reach[np.argmax(stop)])
     x, y = np.meshgrid(np.linspace(-left - 1, 2, 120), np.linspace(0, 8, 160))
-    stable = np.abs(values(x + 1j * y, polynomial)) <= 1
+    stable = R(x + 1j * y) <= 1
     height = float(y[stable].max()) if stable.any() else 2.0
     half = max(height + 0.6, left / 2 + 0.9)
     return (-left / 2 - half, -left / 2 + half, half)
 
 
-def _region(ax: Any, polynomial: list[float], box: tuple[float, float, float]) -> None:
+def _region(ax: Any, R: Callable[[Any], Any], box: tuple[float, float, float]) -> None:
     x, y = np.meshgrid(np.linspace(box[0], box[1], 300), np.linspace(-box[2], box[2], 300))
-    size = np.abs(np.polynomial.polynomial.polyval(x + 1j * y, polynomial))
-    ax.contourf(x, y, size, levels=[0, 1], colors=[style.GREY], alpha=0.22)
+    size = np.minimum(np.nan_to_num(R(x + 1j * y), nan=1e6), 1e6)  # a pole is no part of the region
+    ax.contourf(x, y, size, levels=[0, 1 + 1e-9], colors=[style.GREY], alpha=0.22)
     ax.contour(x, y, size, levels=[1], colors=[style.INK], linewidths=0.9)
     ax.axhline(0, color=style.INK, linewidth=0.4)
     ax.axvline(0, color=style.INK, linewidth=0.4)
@@ -101,7 +122,7 @@ FIGURE = Figure(
     name="stability_regions",
     title="Stability regions and spectra",
     caption=(
-        "Grey: where |R(z)| <= 1 for the tableau's stability polynomial R. Points: h times the eigenvalues of each "
+        "Grey: where |R(z)| <= 1 for the tableau's stability function R. Points: h times the eigenvalues of each "
         "cell's Jacobian along test sequences, hollow before training, filled after, a sample of at most 100 conjugate "
         "pairs of each kind. Above a panel, of all stored eigenvalues: the share inside the region, over all steps h "
         "that were tried, and the share beyond the window."

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import pandas as pd
 
-from ..frame import OUTCOMES, describe, options, tidy
+from ..frame import OUTCOMES, TRAINED, describe, options, tidy
 from ..pieces import Table
 
 _BY = ("task", "cell", "tableau", "backend", "step", "options", "device", "dtype")
-COLUMNS = (*_BY, "runs", *OUTCOMES, "gradient ratio before", "gradient ratio")
+_LIMITS = ("certified step", "spectral step")
+COLUMNS = (*_BY, "runs", *OUTCOMES, "gradient ratio before", "gradient ratio", *_LIMITS)
 
 
 def build(frame: pd.DataFrame) -> pd.DataFrame:
     """One line a setting of a learned cell, sorted so that a tableau's steps stand below each other."""
-    rows = frame[frame["learned"].astype(bool) & frame["kind"].isin(["sequence", "forecast"])]
+    rows = frame[frame["learned"].astype(bool) & frame["kind"].isin(TRAINED)]
     if rows.empty:
         return pd.DataFrame(columns=list(COLUMNS))
     other = options(rows)
@@ -27,11 +28,14 @@ def build(frame: pd.DataFrame) -> pd.DataFrame:
             | {
                 "gradient ratio before": group["metrics.gradient_ratio_before"].median(),
                 "gradient ratio": group["metrics.gradient_ratio"].median(),
+                "certified step": group["metrics.certified_step_before"].median(),
+                "spectral step": group["metrics.spectral_step_before"].median(),
             }
         )
     table = pd.DataFrame(lines)
     table["number"] = pd.to_numeric(table["step"], errors="coerce")
-    return tidy(table.sort_values(["task", "cell", "tableau", "device", "dtype", "number"], kind="stable"), COLUMNS)
+    table = table.sort_values(["task", "cell", "tableau", "device", "dtype", "number"], kind="stable")
+    return tidy(table, [c for c in COLUMNS if c not in _LIMITS or table[c].notna().any()])
 
 
 TABLE = Table(
@@ -40,8 +44,10 @@ TABLE = Table(
     caption=(
         "Number of runs (seeds) by outcome. Converged: skill at least 0.5, or a valid prediction time of at least "
         "twice the baseline's; plateau: ran to the end without; NaN: a divergence through NaN. Gradient ratio: norm "
-        "of dL/dy at the first step over that at the last, median over runs; far below one it vanishes, far above one "
-        "it explodes."
+        "of dL/dy at the first step over that at the last, median over runs; far below one it vanishes, far above one"
+        " it explodes. Limits, before training, where they were looked for: the largest step that the certificate "
+        "promises not to let grow (0: none), and the largest that keeps the sampled eigenvalues in the region of "
+        "stability."
     ),
     make=build,
 )

@@ -328,6 +328,178 @@ def _others() -> list[dict[str, Any]]:
     ]
 
 
+def counted(name: str, p: int, t: int, count: float, **parts: Any) -> dict[str, Any]:
+    """A row of the task "parameters"."""
+    made: dict[str, Any] = {
+        "metrics": {"parameters": count, "hidden": t},
+        "cost": {"seconds": 0.1, "parameters": count},
+        "properties": {"primary_metric": "parameters", "learns": True, "counted": "built", "formula": "some of n"},
+    }
+    return row({"name": "parameters", "data_length": p, "memory_length": t}, cell(name, "euler"), **(made | parts))
+
+
+def remembered(solver: dict[str, Any], seed: int, r2: list[float], **parts: Any) -> dict[str, Any]:
+    """A row of the task "memory-capacity" with that memory curve."""
+    numbers = int(solver["hidden"])
+    made: dict[str, Any] = {
+        "metrics": {"memory_capacity": sum(r2), "memory_capacity_per_unit": sum(r2) / numbers},
+        "curves": {"capacity": {"lag": list(range(len(r2))), "r2": r2}},
+        "properties": {"primary_metric": "memory_capacity", "learns": True, "state_numbers": numbers},
+    }
+    return row({"name": "memory-capacity", "lags": len(r2)}, solver, seed, **(made | parts))
+
+
+def _memory() -> list[dict[str, Any]]:
+    made = []
+    for p in (2, 8):
+        for t in (4, 16, 64):
+            made.append(counted("gru-field", p, t, 3 * (p * t) ** 2))
+            made.append(counted("companion", p, t, p * p * (t + 1)))
+            made.append(counted("qunn", p, t, 6 * t - 1))
+    made.append(counted("urnn", 2, 64, 0, status="failed", reason="too large", metrics={}, cost={"seconds": 0.1}))
+    for place, name in enumerate(("leaky", "cornn", "antisymmetric", "lru", "gru-field", "exprnn", "lem")):
+        for seed in range(2):
+            r2 = [float(np.exp(-lag / (3 + 4 * place))) - 0.01 * seed for lag in range(32)]
+            made.append(remembered(cell(name, "euler"), seed, r2))
+    lost = cell("unicornn", "euler")
+    made.append(row({"name": "memory-capacity", "lags": 32}, lost, status="diverged", reason="NaN in the state"))
+    return made
+
+
+GATES = (
+    r"\begin{aligned}\dot x &= - x + \tanh{\left(c \right)} \sigma\left(a_{o}\right) \\ \dot c &= c "
+    r"\left(\sigma\left(a_{f}\right) - 1\right) + \tanh{\left(a_{g} \right)} \sigma\left(a_{i}\right) \\ a_{i} &= "
+    r"W_i x + V_{i} u + b_{i} \\ a_{f} &= W_f x + V_{f} u + b_{f}\end{aligned}"
+)
+PLAIN = r"\begin{aligned}\dot y_{1} &= - y_{1} + \tanh{\left(a_{1} \right)} \\ a_{1} &= W y_{1} + V u + b\end{aligned}"
+
+
+def corresponding(
+    name: str, solver: dict[str, Any], order: float | None = None, equation: str = PLAIN, seed: int = 0, **parts: Any
+) -> dict[str, Any]:
+    """A row of the task "correspondence": equal to rounding and of the claimed order, if parts say nothing else."""
+    claimed = ORDERS.get(solver["tableau"], 1)
+    observed = claimed + 0.02 if order is None else order
+    h = [0.5 / 2**k for k in range(7)]
+    known = {
+        "equation": equation,
+        "frozen": "the gates, at the old x",
+        "integrator": True,
+        "paper": "Somebody, A Paper, 1997",
+        "wrong": "the output reads the old memory",
+        "tableau": solver["tableau"],
+        "step": solver["step"],
+        "stages": len(POLYNOMIALS.get(solver["tableau"], "12")) - 1,
+        "order": claimed,
+        "ode_order": 1,
+        "nesting_depth": 1.0,
+        "primary_metric": "equality_error",
+        "learns": True,
+    }
+    made: dict[str, Any] = {
+        "dtype": "float64",
+        "metrics": {
+            "equality_error": 3e-15,
+            "equality_error_one_step": 2e-16,
+            "wrong_error": 0.2,
+            "memory_order": 1.0,
+            "observed_order": observed,
+        },
+        "curves": {"convergence": {"h": h, "error": [0.1 * step**observed for step in h]}},
+        "properties": known | parts.pop("properties", {}),
+    }
+    made["metrics"] |= parts.pop("metrics", {})
+    return row({"name": "correspondence", "row": name}, solver, seed, **(made | parts))
+
+
+def staged(solver: dict[str, Any], depth: float | str, memory: int | None, **known: Any) -> dict[str, Any]:
+    """A row of the task "stages"; memory: the memory order of a cell, None for a tableau alone."""
+    metrics: dict[str, Any] = {"nesting_depth": depth} | ({} if memory is None else {"memory_order": float(memory)})
+    said = {"primary_metric": "nesting_depth", "learns": memory is not None, "solved_stages": depth == "Infinity"}
+    return row({"name": "stages"}, solver, dtype="float64", metrics=metrics, properties=said | known)
+
+
+def examined(solver: dict[str, Any], seed: int, skill: float, limits: tuple[Any, Any], **parts: Any) -> dict[str, Any]:
+    """A row of the task "stability"; limits: the certified and the spectral step, before training."""
+    certified, spectral = limits
+    made = sequence("adding", solver, seed, skill, **parts)
+    rng = np.random.default_rng([seed, len(json.dumps(solver)), int(100 * solver["step"])])
+    found: dict[str, Any] = {}
+    for when in ("before", "after"):
+        growth = math.log(max(abs(1 - solver["step"] * (1 if when == "before" else 1.3)), 0.05))
+        found |= {
+            f"inside_{when}": 1.0 if growth < 0 else 0.4,
+            f"conditioning_{when}": 3.0 + rng.exponential(4),
+            f"predicted_growth_{when}": growth,
+            f"measured_growth_{when}": growth + 0.2 * rng.exponential(),
+            f"certified_step_{when}": certified,
+            f"spectral_step_{when}": spectral,
+        }
+    kind = "none" if certified == 0 else "circle"
+    made["task"] = {"name": "stability", "length": 20}
+    made["metrics"] = (made["metrics"] if made["status"] == "ok" else {"train_loss": "NaN"}) | found
+    made["properties"] |= {"certificate_kind": kind, "certificate_norm": "2", "certificate_reason": "the circle holds"}
+    made["id"] = hashlib.sha256(json.dumps([made["id"], "stability"]).encode()).hexdigest()[:16]
+    return made
+
+
+def hunted(solver: dict[str, Any], violations: int | None, inflate: float = 1.0, seed: int = 0) -> dict[str, Any]:
+    """A row of the task "certificate"; violations None: nothing was certified."""
+    task = {"name": "certificate", "cases": 500, "norm": "2", "inflate": inflate}
+    told = {"primary_metric": "violations", "certificate_norm": "2", "certificate_reason": "rho = 1.2, r = 1"}
+    if violations is None:
+        told |= {"certificate_kind": "none", "certificate_reason": "no norm contracts"}
+        return row(task, solver, seed, status="skipped", reason="no certificate in the 2-norm", properties=told)
+    broken = violations > 0 and inflate <= 1
+    return row(
+        task,
+        solver,
+        seed,
+        dtype="float64",
+        status="failed" if broken else "ok",
+        reason=f"{violations} of 500 cases grow although their step is certified" if broken else "",
+        metrics={"cases": 500, "violations": violations, "worst_growth": 1 + 0.001 * violations, "tightness": 0.97},
+        properties=told | {"certificate_kind": "circle", "sound": violations == 0},
+    )
+
+
+def _audits() -> list[dict[str, Any]]:
+    made = [
+        corresponding("elman", cell("leaky", "euler", 1.0), seed=seed, metrics={"equality_error": 1e-15 * (seed + 1)})
+        for seed in range(2)
+    ]
+    made.append(corresponding("lstm", cell("lstm-field", "gauss-seidel-euler", 1.0), equation=GATES))
+    away = {"status": "failed", "reason": "it differs from the published cell by 3.0e-02"}
+    made.append(corresponding("lem", cell("lem", "gauss-seidel-euler", 1.0), metrics={"equality_error": 0.03}, **away))
+    made.append(corresponding("urnn", cell("urnn", "lie", 1.0), equation=r"\input{/etc/passwd} \psi", metrics={}))
+    lost = {"status": "failed", "reason": "no cell 'qunn'", "metrics": {}, "properties": {}, "curves": {}}
+    made.append(row({"name": "correspondence", "row": "qunn"}, cell("qunn", "strang"), dtype="float64", **lost))
+    none = {"observed_order": "NaN", "gap_at_zero_step": 0.4}
+    made.append(corresponding("cfc", cell("cfc", "euler", 1.0), properties={"integrator": False}, metrics=none))
+    for tableau, depth, stages in (("euler", 1.0, 1), ("rk4", 4.0, 4), ("ssp33", 2.0, 3), ("radau2a2", "Infinity", 2)):
+        true = {"cell": "true-field", "tableau": tableau, "backend": "native"}
+        made.append(staged(true, depth, None, stages=stages, stages_reaching=stages))
+        known = {"stages": stages, "stages_reaching": stages, "ode_order": 1}
+        made.append(staged(cell("leaky", tableau), depth, 1, **known))
+    made.append(staged(cell("antisymmetric", "euler"), 1.0, 1, stages=1, stages_reaching=1, ode_order=1))
+    made.append(staged(cell("cornn", "gauss-seidel-euler"), 2.0, 2, stages=2, stages_reaching=2, ode_order=2))
+    for dtype in ("float32", "bfloat16"):
+        for tableau, limits in (("euler", (1.0, 1.8)), ("rk4", (1.5, 2.9)), ("midpoint", (0.0, "Infinity"))):
+            for step in (0.5, 1.0, 3.0):
+                for seed in range(2):
+                    lost = {"status": "diverged", "reason": "NaN loss at update 61"} if step > 2 and seed else {}
+                    solver = cell("leaky", tableau, step, hidden=8)
+                    made.append(examined(solver, seed, 0.9 - 0.2 * step, limits, dtype=dtype, **lost))
+    for name, violations, inflate in (
+        ("leaky", 0, 1.0),
+        ("leaky", 40, 1.05),
+        ("gradient", 2, 1.0),
+        ("cornn", None, 1.0),
+    ):
+        made.append(hunted(cell(name, "euler"), violations, inflate))
+    return made
+
+
 def invented(solver: dict[str, Any], seed: int, surprise: float) -> dict[str, Any]:
     """A row of another package's task, whose primary metric and loss have names that this project does not know."""
     fall = [2.0 - (2.0 - surprise) * place / 4 for place in range(1, 5)]
@@ -371,4 +543,14 @@ def hostile() -> list[dict[str, Any]]:
 
 def every_task() -> list[dict[str, Any]]:
     """Every task, every status, two devices, two dtypes, hostile names."""
-    return [*_sequences(), *_ladder(), *_forecasts(), *_integrations(), *_orders(), *_others(), *hostile()]
+    return [
+        *_sequences(),
+        *_ladder(),
+        *_forecasts(),
+        *_integrations(),
+        *_orders(),
+        *_memory(),
+        *_audits(),
+        *_others(),
+        *hostile(),
+    ]

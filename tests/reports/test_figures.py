@@ -103,6 +103,39 @@ def test_spectra_are_drawn_with_their_conjugates_and_counted(synthetic: ModuleTy
     assert told == "inside: 50% before; 25% beyond the window"
 
 
+def test_parameters_are_drawn_by_data_length_with_the_trained_sizes(synthetic: ModuleType) -> None:
+    made = [synthetic.counted(c, p, t, k * t**2) for c, k in (("lem", 4), ("qunn", 1)) for p in (2, 8) for t in (4, 8)]
+    for length in (4, 8):
+        for hidden in (4, 8):
+            skill = 1.0 if length == 4 else 0.5
+            row = synthetic.sequence("copying", synthetic.cell("lem", hidden=hidden), 0, skill, length)
+            row["task"] = {"name": "copying", "length": 1, "symbols": length, "classes": 2}
+            made.append(row | {"id": f"{length} {hidden}"})
+    canvas = FIGURES["parameters"].draw(frame(made + synthetic._ladder()))
+    assert canvas is not None
+    first, second = canvas.axes
+    curves = [(list(line.get_xdata()), list(line.get_ydata())) for line in first.get_lines()]
+    assert ([4.0, 8.0], [64.0, 256.0]) in curves
+    hollow = [line for line in first.get_lines() if line.get_marker() == "^"]
+    assert [list(line.get_xdata()) for line in hollow] == [[8.0]]  # no size tried solves 8
+    assert {line.get_marker() for line in second.get_lines()} == {"None"}  # two classes, not eight
+
+
+def test_the_largest_capacity_is_drawn_first_and_named_with_its_total(synthetic: ModuleType) -> None:
+    made = [
+        synthetic.remembered(synthetic.cell(name, "euler", hidden=8), seed, [level, level, -0.1])
+        for name, level in (("leaky", 0.5), ("lru", 1.0))
+        for seed in range(2)
+    ]
+    canvas = FIGURES["capacity"].draw(frame(made))
+    assert canvas is not None
+    (ax,) = canvas.axes
+    assert [list(line.get_ydata()) for line in ax.get_lines()] == [[1.0, 1.0, 0.0], [0.5, 0.5, 0.0]]
+    assert [text.get_text() for text in ax.get_legend().get_texts()] == [
+        *(f"{style.label('lru')} · Euler: 1.9 of 8", "leaky · Euler: 0.9 of 8")
+    ]
+
+
 def test_valid_times_keep_the_learned_cells_however_many_true_fields(synthetic: ModuleType) -> None:
     def made(solver: dict[str, Any], valid: float) -> dict[str, Any]:
         found: dict[str, Any] = synthetic.row(
@@ -136,6 +169,129 @@ def test_failed_integrations_are_crosses_at_their_cost(synthetic: ModuleType) ->
     path = next(line for line in lines(canvas) if len(line.get_xdata()) == 2)
     assert list(path.get_xdata()) == [800, 8000]
     assert list(path.get_ydata()) == pytest.approx([3e-4, 3e-8])
+
+
+def test_the_plane_has_every_cell_once_at_its_place(synthetic: ModuleType) -> None:
+    canvas = FIGURES["plane"].draw(frame(synthetic._audits()))
+    assert canvas is not None
+    ax = canvas.axes[0]
+    columns = dict(zip(ax.get_xticks(), [t.get_text() for t in ax.get_xticklabels()], strict=True))
+    rows = dict(zip(ax.get_yticks(), [t.get_text() for t in ax.get_yticklabels()], strict=True))
+    points = [
+        (columns[float(p.get_xdata()[0])], rows[float(p.get_ydata()[0])])
+        for p in ax.get_lines()
+        if p.get_marker() == "o"
+    ]
+    # leaky under Euler with antisymmetric, SSP(3,3) of measured depth 2, RK4, Radau; coRNN above
+    assert sorted(points) == [("1", "1"), ("2", "1"), ("2", "2"), ("4", "1"), ("∞", "1")]
+    names = " ".join(text.get_text() for text in ax.texts).replace("\N{NO-BREAK SPACE}", " ")
+    assert all(name in names for name in ("leaky · Euler", "leaky · RK4", "coRNN", "antisymmetric"))
+
+
+def test_no_names_overlap_in_the_plane(synthetic: ModuleType) -> None:
+    cells = (
+        "gru-field",
+        "antisymmetric-gated",
+        "mingru",
+        "lipschitz",
+        "srnn",
+        "lem",
+        "urnn",
+        "a-cell-with-a-long-name",
+    )
+    made = [
+        synthetic.staged(synthetic.cell(name, "euler"), float(1 + k % 5), 1 + k % 3, stages=1, ode_order=1)
+        for k, name in enumerate(cells)
+    ]
+    canvas = FIGURES["plane"].draw(frame(made))
+    assert canvas is not None
+    style.render(canvas, "png")
+    boxes = [text.get_window_extent() for text in canvas.axes[0].texts]
+    pairs = [(a, b) for place, a in enumerate(boxes) for b in boxes[place + 1 :]]
+    shared = [min(a.x1, b.x1) - max(a.x0, b.x0) for a, b in pairs if min(a.y1, b.y1) - max(a.y0, b.y0) > 2]
+    assert max(shared, default=0) <= 0
+
+
+def test_growth_counts_what_the_spectrum_calls_stable_and_grows(synthetic: ModuleType) -> None:
+    row = synthetic.examined(synthetic.cell("leaky", "euler"), 0, 0.9, (1.0, 2.0))
+    row["metrics"] |= {"predicted_growth_before": -0.1, "measured_growth_before": 0.2}
+    row["metrics"] |= {"predicted_growth_after": -0.1, "measured_growth_after": -0.05}
+    canvas = FIGURES["growth"].draw(frame([row]))
+    told = " ".join(text.get_text().replace("\n", " ") for text in canvas.axes[0].texts)
+    assert told == "stable by the spectrum, yet growing: 1 of 1 before, 0 of 1 after"
+    points = [line for line in lines(canvas) if line.get_marker() == style.marker("leaky")]
+    assert [(p.get_xdata()[0], p.get_ydata()[0]) for p in points] == [(-0.1, 0.2), (-0.1, -0.05)]
+    assert [p.get_markerfacecolor() for p in points] == ["none", style.colour("leaky")]
+
+
+def test_breakdown_counts_outcomes_and_parts_the_steps_at_the_limits(synthetic: ModuleType) -> None:
+    made = []
+    for step in (0.5, 1.0, 2.0):
+        for seed in range(2):
+            lost = {"status": "diverged", "reason": "NaN loss"} if step == 2.0 and seed else {}
+            solver = synthetic.cell("leaky", "euler", step)
+            made.append(synthetic.examined(solver, seed, 0.9, (1.0, "Infinity"), dtype="bfloat16", **lost))
+    canvas = FIGURES["breakdown"].draw(frame(made))
+    assert canvas is not None
+    left, right = canvas.axes
+    assert [t.get_text() for t in left.texts if len(t.get_text()) < 3] == ["C", "C", "C1", "N1"]
+    assert [t.get_text() for t in right.texts if t.get_text()] == ["\N{MINUS SIGN}3"] * 3  # the ratio before is 1e-3
+    assert [t.get_text() for t in left.get_xticklabels()] == ["0.5", "1", "2"]
+    upright = {
+        float(x.get_xdata()[0])
+        for x in left.get_lines()
+        if len(x.get_xdata()) == 2 and x.get_xdata()[0] == x.get_xdata()[1]
+    }
+    assert upright == {1.5}  # certified up to 1, the second of three steps
+    assert [x.get_marker() for x in left.get_lines() if x.get_marker() in "<>"] == [">"]  # no spectral limit
+
+
+def test_the_region_of_an_implicit_method_is_the_left_half_plane(synthetic: ModuleType) -> None:
+    row = synthetic.sequence("adding", synthetic.cell("leaky", "implicit-midpoint"), 0, 0.5)
+    row["properties"] |= {"stability_polynomial": [1.0, 0.5], "stability_denominator": [1.0, -0.5]}
+    row["curves"] |= {"spectrum_before": [[-3.0, 0.5], [-1.0, 4.0], [0.5, 0.0]], "spectrum_after": []}
+    canvas = FIGURES["stability_regions"].draw(frame([row]))
+    assert canvas is not None
+    ax = canvas.axes[0]
+    assert ax.texts[0].get_text() == "inside: 67% before"
+    region = ax.collections[0].get_paths()[0].vertices
+    assert region[:, 0].min() == pytest.approx(ax.get_xlim()[0])
+    assert region[:, 0].max() == pytest.approx(0, abs=0.05)
+
+
+def test_the_correspondence_is_typeset_row_by_row(synthetic: ModuleType) -> None:
+    canvas = FIGURES["correspondence"].draw(frame(synthetic._audits()))
+    assert canvas is not None
+    texts = [text.get_text() for text in canvas.axes[0].texts]
+    assert r"$\dot y_{1} = - y_{1} + \tanh{\left(a_{1} \right)}$" in texts
+    assert "Elman" in texts
+    assert sum(text.startswith("✓") for text in texts) == 3
+    assert [text for text in texts if text.startswith("✗")] == ["✗ NOT equal", "✗ no result"]
+    assert "○ not an integrator" in texts
+
+
+def test_each_row_of_the_correspondence_converges_in_a_panel_of_its_own(synthetic: ModuleType) -> None:
+    canvas = FIGURES["convergence"].draw(frame(synthetic._audits()))
+    assert canvas is not None
+    heads = [" ".join(text.get_text() for text in ax.texts) for ax in canvas.axes]
+    assert heads == [*["order 1.02 of 1"] * 4, "no order: not an integrator"]
+
+
+def test_many_tableaux_converge_by_order(synthetic: ModuleType) -> None:
+    made = synthetic._orders()[:2]
+    for order in (1, 2):
+        for k in range(6):
+            row = synthetic.row(
+                {"name": "order"},
+                {"cell": "true-field", "tableau": f"method-{order}{k}", "backend": "native"},
+                metrics={"observed_order": order},
+                curves={"convergence": {"h": [0.4, 0.2, 0.1], "error": [h**order for h in (0.4, 0.2, 0.1)]}},
+                properties={"claimed_order": order, "learns": False},
+            )
+            made.append(row)
+    canvas = FIGURES["convergence"].draw(frame(made))
+    assert canvas is not None
+    assert {ax.get_title(loc="left").split(" · ")[0] for ax in canvas.axes} == {"order 1", "order 2"}
 
 
 def test_convergence_has_the_observed_order_in_its_legend(synthetic: ModuleType) -> None:

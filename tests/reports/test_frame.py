@@ -68,6 +68,11 @@ def test_a_task_is_named_with_what_tells_it_from_others() -> None:
             {"valid_prediction_time": 2.0, "valid_prediction_time_q25": 0.4, "baseline_valid_prediction_time": 0.5},
             "plateau",
         ),
+        ("ok", "", {"equality_error": 1e-13}, "converged"),
+        ("ok", "", {"equality_error": 1e-3}, "plateau"),
+        ("ok", "", {"nesting_depth": "Infinity"}, "converged"),
+        ("ok", "", {"nesting_depth": "NaN"}, "NaN"),
+        ("ok", "", {"violations": 12}, "converged"),
         ("diverged", "NaN loss at update 7", {}, "NaN"),
         ("diverged", "loss 1e+09 at update 7", {}, "diverged"),
         ("diverged", "the finance of it", {}, "diverged"),
@@ -82,6 +87,21 @@ def test_outcome(status: str, reason: str, metrics: dict[str, Any], expected: st
     row = {"status": status, "reason": reason, "metrics": metrics}
     assert outcome(row) == expected
     assert expected in OUTCOMES
+
+
+def test_an_audit_is_judged_by_its_own_number_and_not_by_the_order_of_its_tableau() -> None:
+    row = {
+        "status": "ok",
+        "metrics": {"nesting_depth": 1.0},
+        "properties": {"order": 4, "primary_metric": "nesting_depth"},
+    }
+    assert outcome(row) == "converged"
+
+
+def test_audits_have_kinds_of_their_own(synthetic: ModuleType) -> None:
+    data = frame(synthetic._audits())
+    kinds = dict(zip(data["task.name"], data["kind"], strict=True))
+    assert kinds == {name: name for name in ("correspondence", "stages", "stability", "certificate")}
 
 
 def test_an_order_converges_when_it_is_not_far_below_the_claim() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import math
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -14,7 +15,7 @@ import pytest
 from odernn.reports.frame import OUTCOMES, frame
 from odernn.reports.pieces import Table, found
 from odernn.reports.text import guarded, latex, readable, shown, to_csv, to_latex, to_markdown, to_terminal
-from odernn.reports.write import main_tables
+from odernn.reports.write import main_tables, write_report
 
 TABLES: dict[str, Table] = {table.name: table for table in found()[0]}
 NAMES = sorted(TABLES)
@@ -170,6 +171,62 @@ def test_memory_takes_the_smallest_rung_that_most_seeds_solve(synthetic: ModuleT
     assert table["exponent"].iloc[0] == pytest.approx(math.log(sizes[2] / sizes[0]) / math.log(4))
 
 
+def test_memory_keeps_copying_of_ever_more_symbols_apart_from_ever_longer_delays(synthetic: ModuleType) -> None:
+    rows = []
+    for length, symbols in ((1, 2), (1, 4), (5, 5), (10, 5)):
+        for hidden in (4, 8):
+            made = synthetic.sequence("copying", synthetic.cell("gru", hidden=hidden), 0, 0.5, length + symbols)
+            made["task"] = {"name": "copying", "length": length, "symbols": symbols}
+            rows.append(made | {"id": f"{length} {symbols} {hidden}"})
+    table = TABLES["memory"].build(frame(rows))
+    assert list(zip(table["task"], table["memory length"], strict=True)) == [
+        *(("copying · length=1", 3), ("copying · length=1", 5)),
+        *(("copying · symbols=5", 10), ("copying · symbols=5", 15)),
+    ]
+
+
+def test_parameters_by_hand(synthetic: ModuleType) -> None:
+    """3 (p t)^2 for all but the shortest, which has a term of lower order."""
+    counts = {(p, t): 3.0 * (p * t) ** 2 + (500 if t == 2 else 0) for p in (1, 2, 4) for t in (2, 4, 8, 16)}
+    rows = [synthetic.counted("lem", p, t, count) for (p, t), count in counts.items()]
+    rows.append(synthetic.counted("qunn", 4, 8, 47))
+    rows.append(synthetic.counted("qunn", 4, 16, 0, status="failed", reason="lost", metrics={}, cost={}))
+    table = TABLES["parameters"].build(frame(rows))
+    assert table["cell"].tolist() == ["lem", "lem", "lem", "qunn"]
+    assert table["data length"].tolist() == [1, 2, 4, 4]
+    assert table["t=2"].tolist()[:3] == [512, 548, 692]
+    assert table["t=16"].tolist()[:3] == [768, 3072, 12288]
+    assert table["exponent t"].tolist()[:3] == pytest.approx([2, 2, 2])
+    assert table["exponent p"].tolist()[:3] == pytest.approx([2, 2, 2])
+    last = table.iloc[3]
+    assert (last["t=8"], last["failed"]) == (47, 1)
+    assert math.isnan(last["t=16"])
+    assert math.isnan(last["exponent t"])
+
+
+def test_the_default_of_a_task_is_read_from_its_properties(synthetic: ModuleType) -> None:
+    row = synthetic.counted("lem", 2, 16, 100)
+    row["task"] = {"name": "parameters"}
+    row["properties"]["task"] = {"name": "parameters", "data_length": 2, "memory_length": 16}
+    line = TABLES["parameters"].build(frame([row])).iloc[0]
+    assert (line["data length"], line["t=16"]) == (2, 100)
+
+
+def test_capacity_by_hand(synthetic: ModuleType) -> None:
+    leaky, lru = synthetic.cell("leaky", hidden=4), synthetic.cell("lru", hidden=4)
+    rows = [synthetic.remembered(leaky, 0, [1.0, 0.5, 0.1]), synthetic.remembered(leaky, 1, [0.8, 0.3, 0.1])]
+    rows += [synthetic.remembered(lru, 0, [1.0, 1.0, 0.9])]
+    rows += [synthetic.row({"name": "memory-capacity", "lags": 3}, lru, 1, status="diverged", reason="NaN")]
+    table = TABLES["capacity"].build(frame(rows))
+    assert table["cell"].tolist() == ["lru", "leaky"]
+    assert table["capacity"].tolist() == pytest.approx([2.9, 1.4])
+    assert table["capacity ±"].iloc[1] == pytest.approx(0.4 / math.sqrt(2))
+    assert table["per number"].tolist() == pytest.approx([2.9 / 4, 1.4 / 4])
+    assert table["half lag"].tolist() == [3, 1]  # the medians of leaky are 0.9, 0.4, 0.1
+    assert table["state numbers"].tolist() == [4, 4]
+    assert (table["runs"].tolist(), table["failed"].tolist()) == ([2, 2], [1, 0])
+
+
 def test_memory_says_at_most_where_the_smallest_size_solves(synthetic: ModuleType) -> None:
     rows = [synthetic.sequence("adding", cell("cornn", hidden=h), 0, 0.99, n) for h in (8, 16) for n in (8, 16)]
     assert TABLES["memory"].build(frame(rows))["state"].tolist() == ["at most", "at most"]
@@ -220,6 +277,132 @@ def test_orders_by_hand(synthetic: ModuleType) -> None:
     assert table["difference"].iloc[2] == pytest.approx(-0.1)
 
 
+def test_the_correspondence_says_what_holds(synthetic: ModuleType) -> None:
+    table = TABLES["correspondence"].build(frame(synthetic._audits())).set_index("RNN")
+    assert table["verdict"].to_dict() == {
+        "lem": "NOT equal",
+        "qunn": "no result",
+        "elman": "equal & consistent",
+        "lstm": "equal & consistent",
+        "urnn": "equal & consistent",
+        "cfc": "not an integrator",
+    }
+    elman = table.loc["elman"]
+    assert (elman["runs"], elman["failed"], elman["error, 100 steps"]) == (2, 0, 2e-15)  # the larger of two seeds
+    assert (elman["order"], elman["claimed"], elman["its error"], elman["t"]) == (1.02, 1, 0.2, 1)
+    assert table.loc["qunn", "reason"] == "no cell 'qunn'"
+    assert (table.loc["cfc", "gap at 0"], math.isnan(table.loc["cfc", "claimed"])) == (0.4, True)
+
+
+@pytest.mark.parametrize(
+    ("metrics", "order", "parts", "verdict"),
+    [
+        ({"wrong_error": 1e-9}, 1.0, {}, "NOT told apart"),
+        ({}, 0.6, {}, "equal, NOT consistent"),
+        ({"observed_order": "NaN"}, 1.0, {}, "equal, NOT consistent"),
+        ({"equality_error": "NaN"}, 1.0, {}, "NOT equal"),
+        ({"equality_error_one_step": 1e-11}, 1.0, {}, "NOT equal"),
+        ({}, 1.0, {"status": "failed", "reason": "no memory order"}, "FAILED"),
+    ],
+)
+def test_a_row_that_does_not_hold_is_told_so(
+    synthetic: ModuleType, metrics: dict[str, Any], order: float, parts: dict[str, Any], verdict: str
+) -> None:
+    row = synthetic.corresponding("lem", cell("lem", "euler"), order, metrics=metrics, **parts)
+    assert TABLES["correspondence"].build(frame([row]))["verdict"].tolist() == [verdict]
+
+
+def test_the_correspondence_is_compact_but_in_csv(synthetic: ModuleType, tmp_path: Path) -> None:
+    report = write_report(synthetic._audits()[:4], tmp_path, "t", "c")
+    texts = {
+        path.suffix: path.read_text()
+        for path in report.files
+        if path.stem == "correspondence" and path.parent.name == "tables"
+    }
+    assert "paper" in texts[".csv"].splitlines()[0]
+    assert "paper" not in texts[".md"].splitlines()[2]
+    assert r"$\dot y_{1} = - y_{1} + \tanh{\left(a_{1} \right)}$<br>$a_{1} = W y_{1} + V u + b$" in texts[".md"]
+    assert r"$\begin{aligned}[t]\dot y_{1} &= - y_{1}" in texts[".tex"]
+    assert "2 equal \\& consistent, 1 NOT equal." in texts[".tex"]
+    page = report.index.read_text()
+    assert "y₁&#39; = -y₁ + tanh(a₁); a₁ = W y₁ + V u + b" in page
+
+
+def test_stages_compares_what_is_measured_with_what_is_claimed(synthetic: ModuleType) -> None:
+    table = TABLES["stages"].build(frame(synthetic._audits())).set_index(["cell", "tableau"])
+    assert table["verdict on n"].to_dict() == {
+        ("true-field", "euler"): "as many as stages",
+        ("true-field", "rk4"): "as many as stages",
+        ("true-field", "ssp33"): "fewer: broken chain",
+        ("true-field", "radau2a2"): "unbounded (implicit)",
+        ("leaky", "euler"): "as many as stages",
+        ("leaky", "rk4"): "as many as stages",
+        ("leaky", "ssp33"): "fewer: broken chain",
+        ("leaky", "radau2a2"): "unbounded (implicit)",
+        ("antisymmetric", "euler"): "as many as stages",
+        ("cornn", "gauss-seidel-euler"): "as many as stages",
+    }
+    assert table.loc[("true-field", "radau2a2"), "n"] == math.inf
+    assert (
+        table.loc[("cornn", "gauss-seidel-euler"), "t"],
+        table.loc[("cornn", "gauss-seidel-euler"), "ode order"],
+    ) == (2, 2)
+    odd = synthetic.staged(cell("ct-rnn", "euler"), 6.0, 2, stages=1, stages_reaching=1, ode_order=1)
+    lines = [odd, synthetic.staged({"cell": "true-field", "tableau": "euler"}, 1.0, None, stages=1)]
+    lines.append(synthetic.staged(cell("mingru", "euler"), 0.0, 1, stages=1, stages_reaching=1, ode_order=1))
+    table = TABLES["stages"].build(frame(lines)).set_index("cell")
+    assert table.loc["mingru", "verdict on n"] == "fewer: affine slopes"
+    line = table.loc["ct-rnn"]
+    assert (line["verdict on n"], line["verdict on t"]) == ("more than stages", "more")
+
+
+def test_spectra_by_hand(synthetic: ModuleType) -> None:
+    solver = cell("leaky", "euler", step=0.5)
+    rows = []
+    for seed, growth in enumerate((-0.1, 0.3, 0.1)):
+        row = synthetic.examined(solver, seed, 0.9, (1.0, 2.0), dtype="bfloat16")
+        row["metrics"] |= {"predicted_growth_before": -0.2, "measured_growth_before": growth, "inside_before": 0.5}
+        rows.append(row)
+    table = TABLES["spectra"].build(frame(rows))
+    line = table.iloc[0]
+    assert (line["predicted before"], line["measured before"], line["inside before"]) == (-0.2, 0.1, 0.5)
+    assert (line["certified before"], line["spectral before"], line["certificate"]) == (1.0, 2.0, "circle")
+    told = TABLES["spectra"].told(table)
+    assert "before training 1 of 1" in told
+    assert "that grow: 1 of 1." in told  # the certificate covers h = 0.5, and the measured growth is positive
+
+
+def test_stability_has_the_limits_where_they_are_known(synthetic: ModuleType) -> None:
+    made = [synthetic.examined(cell("leaky", "euler"), seed, 0.9, (1.0, "Infinity")) for seed in range(2)]
+    line = TABLES["stability"].build(frame(made)).iloc[0]
+    assert (line["certified step"], line["spectral step"], line["converged"]) == (1.0, math.inf, 2)
+    other = TABLES["stability"].build(frame([synthetic.sequence("adding", cell("leaky"), 0, 0.9)]))
+    assert "certified step" not in other
+
+
+def test_certificates_are_sound_caught_or_violated(synthetic: ModuleType) -> None:
+    rows = [synthetic.hunted(cell("leaky", "euler"), 0, seed=seed) for seed in range(3)]
+    rows += [synthetic.hunted(cell("leaky", "euler"), 40, 1.05), synthetic.hunted(cell("gradient", "euler"), 2)]
+    rows += [synthetic.hunted(cell("cornn", "euler"), None), synthetic.hunted(cell("leaky", "rk4"), 0, 1.05)]
+    table = TABLES["certificates"].build(frame(rows))
+    assert table["verdict"].tolist() == ["VIOLATED", "not caught", "caught", "sound", "no certificate"]
+    sound = table[table["verdict"] == "sound"].iloc[0]
+    assert (sound["cases"], sound["violations"], sound["tightness"], sound["runs"]) == (1500, 0, 0.97, 3)
+    assert (
+        TABLES["certificates"]
+        .told(table)
+        .startswith("2000 certified cases, 2 violations; with the step inflated, 1 of 2 caught. ")
+    )
+    broken = TABLES["failures"].build(frame(rows))
+    assert broken["status"].tolist() == ["failed", "skipped"]
+
+
+def test_audits_do_not_compete(synthetic: ModuleType) -> None:
+    data = frame(synthetic._audits())
+    for name in ("overview", "accuracy", "forecasting", "integrators", "orders", "memory"):
+        assert TABLES[name].build(data).empty
+
+
 def test_failures_lists_every_row_that_is_not_ok(rows: list[dict[str, Any]]) -> None:
     table = TABLES["failures"].build(frame(rows))
     expected = {row["id"]: row["reason"] for row in rows if row["status"] != "ok"}
@@ -231,7 +414,7 @@ def test_no_run_is_dropped_from_the_counts(rows: list[dict[str, Any]]) -> None:
     for name, kinds in (
         ("accuracy", ["sequence"]),
         ("forecasting", ["forecast"]),
-        ("stability", ["sequence", "forecast"]),
+        ("stability", ["sequence", "forecast", "stability"]),
     ):
         table = TABLES[name].build(data)
         counted = table["runs"].sum() if "runs" in table else table["seeds"].sum() + table["failed"].sum()
