@@ -43,6 +43,7 @@ _LABELS = {
     "elman": "Elman",
     "mingru": "minGRU",
     "urnn": "URNN",
+    "eunn": "EUNN",
     "scornn": "scoRNN",
     "exprnn": "expRNN",
     "antisymmetric-gated": "antisymmetric, gated",

@@ -29,18 +29,19 @@ class ODERNN(torch.nn.Module):
 
     input_size, hidden_size: channels of the input, units of a state block. cell: a name (see `solvers.fields`), an
     `EquationField`, a `CustomField`, a torch module f(t, y, u) (see `ModuleField`), or a `TorchField` of these sizes.
-    tableau: a name or a `Method`: a Runge-Kutta tableau, a partitioned one, or a splitting. step: h, the time that passes between two inputs; None takes the cell's published one, or 1 where its
-    paper tunes it. The input is held constant over it. substeps: equal Runge-Kutta steps within h. rtol, atol: instead,
-    the embedded pair chooses its steps within h, restarting where the input jumps (atol None: rtol). ode_order: of a
-    cell that leaves it open ("companion", a torch module). output_size: with it, a linear readout of the first block.
-    constants: the field's numbers by name ({"gamma": 0.1}). backend: a name or a `Backend`. init, gain, input_gain:
-    see `solvers.field.Init`; None takes the cell's own.
+    tableau: a name or a `Method`: a Runge-Kutta tableau, a partitioned one, or a splitting. step: h, the time that
+    passes between two inputs; None takes the cell's published one, or 1 where its paper tunes it. The input is held
+    constant over it. substeps: equal steps of the method within h. rtol, atol: instead, the embedded pair chooses its
+    steps within h, restarting where the input jumps (atol None: rtol). ode_order: of a cell that leaves it open
+    ("companion", a torch module). output_size: with it, a linear readout of what the field shows. constants: the
+    field's numbers by name ({"gamma": 0.1}). backend: a name or a `Backend`. init, gain, input_gain: see
+    `solvers.field.Init`; None takes the cell's own.
 
     forward(x, state=None) -> output, state. x (time, batch, input), (batch, time, input) with batch_first, or (time,
-    input) unbatched; output likewise with output_size channels, or what the field shows (its `features`: the hidden units of
-    the first block for most), read after each step; state (batch, blocks, hidden), or (blocks, hidden) unbatched, the
-    field's own start (zeros for most) when None. Passing the state on continues a sequence to rounding; the
-    time t that a torch module sees counts from the start of each call.
+    input) unbatched; output likewise, read after each step, with output_size channels, or else what the field shows
+    (its `features`: for most the hidden units of the first block); state (batch, blocks, hidden), or (blocks, hidden)
+    unbatched, the field's own start (for most zeros) when None. Passing the state on continues a sequence to rounding;
+    the time t that a torch module sees counts from the start of each call.
 
     `f_calls`: evaluations of the field in the last call. Raises `UsageError`, one sentence, for anything out of range;
     the backend raises `Diverged` where the state leaves the finite numbers, as it does after a NaN in the input.

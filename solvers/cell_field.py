@@ -14,6 +14,8 @@ import sympy
 import torch
 from torch import Tensor
 
+from ..suite.equation import symbols
+from ..suite.errors import UsageError
 from .field import DRAWN, EquationField, Init, Kind, Matrix, Start
 from .layout import Layout, Plan, layout, plan
 from .printing import torch_function
@@ -33,7 +35,8 @@ class CellField(TorchField):
     acts, and `parameter_count` is their number. They are drawn on the CPU in float64 from torch's global generator, so
     device and dtype do not change them.
 
-    Raises `UsageError` for a size below 1 or a wrong constant.
+    Raises `UsageError` for a size below 1 or a wrong constant: an unknown or infinite one, a bound that is not above 0,
+    a share of reflected units outside 0 to 1.
     """
 
     def __init__(
@@ -61,6 +64,13 @@ class CellField(TorchField):
         self._bounds = {
             m.name: float(m.bound.xreplace(dict(self.constants))) for m in equation.matrices if m.bound is not None
         }
+        for name, limit in self._bounds.items():
+            if limit <= 0:
+                raise UsageError(f"the bound of {name} in cell {self.name!r} is {limit:g}: expected a number above 0.")
+        for part in equation.parts:
+            share = float(self.constants[symbols("negative")[0]]) if part.flow == "reflect" else 0.0
+            if not 0 <= share <= 1:
+                raise UsageError(f"constant 'negative' of cell {self.name!r} is {share:g}: expected a share, 0 to 1.")
         self.kinds: dict[str, Kind] = {m.name: equation.kind(m, self.constants) for m in equation.matrices}
         init = init or equation.init
         dtype = dtype or torch.get_default_dtype()
@@ -74,7 +84,7 @@ class CellField(TorchField):
         for matrix in equation.matrices:
             reads = max((len(m.reads) for m in equation.maps if any(w == matrix for _, w in m.reads)), default=1)
             drawn = init.gain * self._drawn(matrix, init, reads, draws)
-            self.matrices[matrix.name] = parameter(self._stored(matrix.name, drawn))
+            self.matrices[matrix.name] = parameter(self.stored(matrix.name, drawn))
         V, b = [torch.empty(0, p, dtype=torch.float64)], [torch.empty(0, dtype=torch.float64)]
         for m in equation.maps:
             if m.driven:
@@ -119,14 +129,14 @@ class CellField(TorchField):
         (values,) = torch_function([DRAWN], [start.value], tuple(self.constants.items()))(drawn)
         return self._whole(values, drawn).clone()  # not the memory of a draw that another vector shares
 
-    def _stored(self, name: str, full: Tensor) -> Tensor:
-        """The acting numbers of a drawn (n, n) matrix W."""
+    def stored(self, name: str, full: Tensor) -> Tensor:
+        """The acting numbers of an (n, n) matrix W, as they are kept; (n,) of a diagonal one already kept so."""
         n = self.hidden_size
         match self.kinds[name]:
             case "dense":
                 return full
             case "diagonal":
-                return full.diagonal().clone()
+                return full.clone() if full.dim() == 1 else full.diagonal().clone()
             case "antisymmetric":
                 i, j = torch.triu_indices(n, n, 1)
                 return (full - full.t())[i, j]

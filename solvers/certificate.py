@@ -197,7 +197,7 @@ def certified_step(
 ) -> Certificate:
     """The certificate of a cell of the catalogue with the weights that a run with this seed starts from, in float64.
 
-    Raises `UsageError` for an unknown name or constant, or a size below 1.
+    Raises `UsageError` for an unknown name or constant, a size below 1, or a seed below 0.
     """
     import torch
 
@@ -206,7 +206,11 @@ def certified_step(
     from .cell_field import CellField
     from .fields import field_of
     from .spec import find_tableau
+    from .torch_field import positive_size
 
+    positive_size("hidden_size", hidden)
+    if seed < 0:
+        raise UsageError(f"the seed is {seed}: expected a whole number of at least 0.")
     method = find_tableau(tableau)
     if not isinstance(method, Tableau):
         raise UsageError(f"method {tableau!r} is no Runge-Kutta tableau: certificates are for tableaux.")

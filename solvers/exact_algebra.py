@@ -12,7 +12,7 @@ from fractions import Fraction
 from itertools import pairwise
 from typing import TypeAlias
 
-from .quadratic import Quadratic, Scalar, magnitude
+from .quadratic import Scalar, magnitude
 
 Polynomial: TypeAlias = tuple[Scalar, ...]
 """Coefficients from the constant term up, without zeros at the end; () is the zero polynomial."""
@@ -85,11 +85,12 @@ def sign_changing(p: Polynomial) -> Polynomial:
 
 
 def _sturm(p: Polynomial) -> list[list[Scalar | int]]:
-    """Sturm's chain of a square-free polynomial, in integers where it is rational, up to positive factors."""
+    """Sturm's chain of a square-free polynomial, in integers where they are enough, up to positive factors."""
     chain = [_primitive(p), _primitive(derivative(p))]
     while chain[-1]:
         chain.append(_primitive([-a for a in divide(chain[-2], chain[-1])[1]]))
-    return [[a if isinstance(a, Quadratic) else int(a) for a in link] for link in chain[:-1]]
+    # beside a root of the field, a link may hold fractions
+    return [[int(a) if isinstance(a, Fraction) and a.denominator == 1 else a for a in link] for link in chain[:-1]]
 
 
 def _changes(chain: Sequence[Sequence[Scalar | int]], x: Fraction) -> int:

@@ -15,6 +15,9 @@ from .torch_field import Linear, TorchField
 AFFINE = 1e-9
 """Second differences below this share of the values come from rounding."""
 
+LINES = 32
+"""Lines along which values are compared: about half of them cross the kink of a single unit, affine on its sides."""
+
 
 @torch.no_grad()
 def pattern_of_field(field: TorchField) -> tuple[Pattern, ...]:
@@ -55,7 +58,7 @@ def _prepared(field: TorchField) -> tuple[TorchField, Tensor]:
     generator = torch.Generator().manual_seed(0)
     exact = deepcopy(field).double()
     for weight in exact.parameters():
-        weight += 0.3 * torch.randn(weight.shape, generator=generator, dtype=torch.float64)
+        weight.add_(0.3 * torch.randn(weight.shape, generator=generator, dtype=torch.float64))
     return exact, exact.drive(torch.randn(1, field.input_size, generator=generator, dtype=torch.float64))
 
 
@@ -67,8 +70,8 @@ def _points(field: TorchField, count: int) -> Tensor:
 def _affine(field: TorchField, function: Callable[[Tensor], Tensor]) -> tuple[bool, ...]:
     """Whether each block of the function's value is affine: its second differences vanish."""
     flat = [True] * field.blocks
-    points = _points(field, 12)
-    for y, d in zip(points[:6], points[6:], strict=True):
+    points = _points(field, 2 * LINES)
+    for y, d in zip(points[:LINES], points[LINES:], strict=True):
         ahead, here, back = function(y + d), function(y), function(y - d)
         bent = (ahead - 2 * here + back).chunk(field.blocks, -1)
         for j, (second, value) in enumerate(zip(bent, here.chunk(field.blocks, -1), strict=True)):
@@ -79,12 +82,13 @@ def _affine(field: TorchField, function: Callable[[Tensor], Tensor]) -> tuple[bo
 def _reads(field: TorchField, function: Callable[[Tensor], Tensor]) -> tuple[frozenset[int], ...]:
     """The blocks that each block of the function's value moves with."""
     found: list[set[int]] = [set() for _ in range(field.blocks)]
-    y, n = _points(field, 2), field.hidden_size
-    here = function(y[0]).chunk(field.blocks, -1)
-    for j in range(field.blocks):
-        moved = y[0].clone()
-        moved[:, j * n : (j + 1) * n] += y[1][:, j * n : (j + 1) * n]
-        for k, (before, after) in enumerate(zip(here, function(moved).chunk(field.blocks, -1), strict=True)):
-            if not torch.equal(before, after):
-                found[k].add(j)
+    points, n = _points(field, 2 * LINES), field.hidden_size
+    for y, d in zip(points[:LINES], points[LINES:], strict=True):  # a jump shows only where it lies between two points
+        here = function(y).chunk(field.blocks, -1)
+        for j in range(field.blocks):
+            moved = y.clone()
+            moved[:, j * n : (j + 1) * n] += d[:, j * n : (j + 1) * n]
+            for k, (before, after) in enumerate(zip(here, function(moved).chunk(field.blocks, -1), strict=True)):
+                if not torch.equal(before, after):
+                    found[k].add(j)
     return tuple(frozenset(reads) for reads in found)

@@ -344,8 +344,11 @@ class _Chunk:
     # ----------------------------------------------------------------------------------------------------------- growth
 
     def _size(self, M: Tensor) -> Tensor:
-        """Operator norm of matrices (..., D, D)."""
-        return torch.linalg.matrix_norm(M, 2) if self.norm == "2" else M.abs().sum(-1).amax(-1)
+        """Operator norm of matrices (..., D, D); infinite where an entry is not finite."""
+        finite = M.isfinite().all(-1).all(-1)
+        whole = torch.where(finite[..., None, None], M, 0.0)  # LAPACK takes no infinite entries
+        size = torch.linalg.matrix_norm(whole, 2) if self.norm == "2" else whole.abs().sum(-1).amax(-1)
+        return torch.where(finite, size, math.inf)
 
     def _length(self, v: Tensor) -> Tensor:
         return v.norm(dim=-1) if self.norm == "2" else v.abs().amax(-1)
@@ -353,7 +356,10 @@ class _Chunk:
     def growth(
         self, y: Tensor, d: Tensor, h: Tensor, w: tuple[Tensor, ...], other: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
-        """The growth of each case, and whether all its stages were solved; differentiable without `other`."""
+        """The growth of each case, infinite where it overflowed, and whether all its stages were solved.
+
+        Differentiable without `other`.
+        """
         Z, largest = torch.eye(self.D, dtype=y.dtype), torch.zeros(len(y), dtype=y.dtype)
         solved = torch.ones(len(y), dtype=torch.bool)
         both = torch.stack([y] if other is None else [y, other], dim=1)
@@ -367,7 +373,7 @@ class _Chunk:
                 before = torch.maximum(self._length(both[:, 1] - both[:, 0]), FLOOR * scale)
                 largest = torch.maximum(largest, self._length(moved[:, 1] - moved[:, 0]) / before)
             both = moved
-        return largest, solved & largest.isfinite()
+        return torch.where(largest.isnan(), math.inf, largest), solved
 
     # ----------------------------------------------------------------------------------------------------------- search
 
@@ -421,7 +427,7 @@ class _Chunk:
             with_weights = round_ % 4 == 3 and bool(self.acting)
             acting = {k: v.detach().requires_grad_(with_weights) for k, v in self.acting.items()}
             value, ok = self.growth(y, d, factor * steps(self.base), self.weights(acting))
-            total = torch.where(ok, value, 0.0).sum()
+            total = torch.where(ok & value.isfinite(), value, 0.0).sum()
             if not total.requires_grad:  # a linear field: every start and every input grows alike
                 continue
             sources = [y, d, *(acting.values() if with_weights else ())]

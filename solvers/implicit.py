@@ -53,7 +53,6 @@ class Problem:
         self._exact = field if isinstance(field, JacobianField) and shape and not self.complex else None
         self._by_block = field if blocks > 1 and isinstance(field, BlockField) else None
         self._rows = prod(shape[:-1]) if self._exact is not None else 1
-        self._tracked: bool | None = None
         if numpy:
             self.eps = float(np.finfo(y0.dtype).eps)
         else:
@@ -162,23 +161,31 @@ class Problem:
 
         return torch.no_grad()
 
-    def tracked(self, values: Sequence[Any], probe: Callable[[], Any]) -> bool:
-        """Whether a gradient is wanted: of the given values, or of a tensor that the function itself holds.
+    def tracked(self, values: Sequence[Any]) -> bool:
+        """Whether a gradient is wanted of one of the given values, or of the drive or the weights."""
+        if not self.recording:
+            return False
+        import torch
 
-        The latter is asked once a rollout, of one evaluation `probe`, which counts.
-        """
+        given = (*values, self.rate.drive, *self.rate.weights)
+        return any(isinstance(x, torch.Tensor) and x.requires_grad for x in given)
+
+    @property
+    def recording(self) -> bool:
+        """Whether gradients are recorded where this is asked."""
         if self.numpy:
             return False
         import torch
 
-        if not torch.is_grad_enabled():
-            return False
-        given = (*values, self.rate.drive, *self.rate.weights)
-        if any(isinstance(x, torch.Tensor) and x.requires_grad for x in given):
-            return True
-        if self._tracked is None:
-            self._tracked = bool(probe().requires_grad)
-        return self._tracked
+        return torch.is_grad_enabled()
+
+    def watched(self, g: Callable[[Any], Any], z: Any) -> tuple[Any, bool]:
+        """g(z) without its graph, and whether it had one: of a tensor that the function itself holds."""
+        import torch
+
+        with torch.enable_grad():
+            value = g(z)
+        return value.detach(), value.requires_grad
 
 
 def advance_step(problem: Problem, plan: Schedule, t: float, y: Any, h: float, where: str = "") -> tuple[Any, Any]:
@@ -306,13 +313,24 @@ class _Step:
             }
             return newton_matrix(group, plan, h, found.__getitem__, algebra)
 
+        attached = problem.tracked([*bases, *offsets, *fixed.values()])
+        watching = problem.recording and not attached
+
+        def g(z: Any) -> Any:
+            nonlocal attached, watching
+            if not watching:
+                return combined(evaluated(increments(z)))
+            watching = False
+            value, attached = problem.watched(lambda z: combined(evaluated(increments(z))), z)
+            return value
+
         with problem.quiet():
             key = _pattern(group)
             if key not in self.simplified:
                 self.simplified[key] = algebra.factor(matrix(None))
                 problem.count.factorizations += 1
             system = System(
-                g=lambda z: combined(evaluated(increments(z))),
+                g=g,
                 matrix=matrix,
                 base=algebra.join([vector(b) for b in bases], -1),
                 offset=algebra.join(offsets, -1),
@@ -324,12 +342,6 @@ class _Step:
             except Diverged as error:
                 raise Diverged(f"{error}{self.where}") from None
         parts = increments(z)
-
-        def probe() -> Any:
-            stage, c, wanted = group.calls[0]
-            return problem.slopes(wanted, arguments(stage, parts), self.time(c), {}, True)[0]
-
-        attached = problem.tracked([*bases, *offsets, *fixed.values()], probe)
         if attached:
             z = _implicit_function().apply(combined(evaluated(parts)), z, _adjoint(self, group, parts, arguments))
             parts = increments(z)

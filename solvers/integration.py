@@ -93,7 +93,12 @@ class _WithJacobian:
         return self.field(t, y, drive, weights)
 
     def jacobian(self, y: Any, drive: Any, weights: tuple[Any, ...], t: Any = 0.0) -> Any:
-        return self.given(t, y, drive) if self.driven else self.given(t, y)
+        J = self.given(t, y, drive) if self.driven else self.given(t, y)
+        if tuple(J.shape) != (*y.shape, y.shape[-1]):
+            raise UsageError(
+                f"the jacobian has shape {tuple(J.shape)}: expected {(*y.shape, y.shape[-1])}, df/dy of every state."
+            )
+        return J.astype(y.dtype, copy=False) if isinstance(J, np.ndarray) else J.to(y.dtype)
 
 
 def _field(f: Any, driven: bool) -> tuple[Field, tuple[Any, ...]]:

@@ -86,26 +86,12 @@ class PartitionedTableau:
         dependencies: for each block the blocks that its slope reads. None where the slopes depend on each other in a
         circle, so that equations must be solved.
         """
-        done: dict[Slopes, None] = {}
-        open_: set[Slopes] = set()
+        from .schedule import schedule
 
-        def visit(slope: Slopes) -> bool:
-            if slope in done:
-                return True
-            if slope in open_:
-                return False
-            open_.add(slope)
-            block, stage = slope
-            for other in sorted(dependencies[block]):
-                for j, entry in enumerate(self.A[other][stage]):
-                    if entry and not visit((other, j)):
-                        return False
-            open_.remove(slope)
-            done[slope] = None
-            return True
-
-        wanted = [(k, i) for i in range(self.stages) for k in range(self.blocks) if self.b[k][i]]
-        return tuple(done) if all(visit(slope) for slope in wanted) else None
+        plan = schedule(self, tuple(dependencies))
+        if not plan.explicit:
+            return None
+        return tuple((k, stage) for group in plan.groups for stage, _, wanted in group.calls for k in wanted)
 
     @cached_property
     def arrays(self) -> Arrays:

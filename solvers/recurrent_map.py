@@ -14,6 +14,7 @@ from torch import Tensor
 from ..suite.contracts import Array, RecurrentMap
 from ..suite.errors import UsageError, unknown
 from .cell import ODERNN
+from .cell_field import CellField
 from .certificate import certify, spectral_limit
 from .field import CustomField
 from .fields import field_of
@@ -48,19 +49,27 @@ class CellMap:
         }
 
     def parameters(self) -> dict[str, Array]:
-        constants = field_of(self.spec.cell, self.spec.ode_order).constants | dict(self.spec.constants)
+        constants = {**field_of(self.spec.cell, self.spec.ode_order).constants, **self.spec.constants}
         named = {f"constant:{key}": torch.tensor(float(value), dtype=torch.float64) for key, value in constants.items()}
         return {key: _array(value) for key, value in (self.cell.field.named_weights() | named).items()}
 
     @torch.no_grad()
     def with_parameters(self, parameters: Mapping[str, Array]) -> RecurrentMap:
-        """The same cell with some of its weights replaced. Raises `UsageError` for one that is not stored as it reads."""
+        """The same cell with some of its weights replaced, by the names and in the form of `parameters`.
+
+        Raises `UsageError` for an unknown name, and for values that the weight's structure does not allow: more than
+        the strict upper triangle of an antisymmetric matrix, numbers that are not whole in a permutation.
+        """
         cell = deepcopy(self.cell)
         named = cell.field.named_weights()
         for name, values in parameters.items():
             if name not in named:
                 raise unknown("weight", name, named)
-            named[name].copy_(torch.as_tensor(values))  # a view of what is stored, but for matrices with a structure
+            given = torch.as_tensor(values)
+            if isinstance(cell.field, CellField) and name in cell.field.matrices:
+                cell.field.matrices[name].copy_(cell.field.stored(name, given))
+            else:
+                named[name].copy_(given)  # a view of what is stored
         after = cell.field.named_weights()
         for name, values in parameters.items():
             if not np.array_equal(_array(after[name]), values):

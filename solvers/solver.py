@@ -144,6 +144,8 @@ class Recurrence:
     def hunt(self, cases: int, seed: int, inflate: float, norm: str) -> dict[str, Any] | None:
         from .hunt import hunt
 
+        if self.spec.cell in BASELINES:
+            raise self._no_field()
         chosen = find_tableau(self.spec.tableau or "")
         equation = field_of(self.spec.cell, self.spec.ode_order)
         if not isinstance(equation, EquationField):
@@ -152,7 +154,7 @@ class Recurrence:
         if not found or not found[0].certified:
             return None
         row = found[0].row()
-        return {**row, "cases": row["certified"]}
+        return {**row, "cases": row["certified"] - row["unsolved"]}
 
     def recurrence(self, inputs: int, seed: int, hidden: int | None = None) -> RecurrentMap:
         from .recurrent_map import CellMap
@@ -162,13 +164,15 @@ class Recurrence:
     def _fresh(self, inputs: int, seed: int, hidden: int) -> ODERNN:
         """The cell without readout, in float64 on the CPU. Raises `UsageError` for a library baseline."""
         if self.spec.cell in BASELINES:
-            raise UsageError(
-                f"cell {self.spec.cell!r} is a library baseline and no field: see '{self.spec.cell}-field'."
-            )
+            raise self._no_field()
         import torch
 
-        torch.manual_seed(int(stream(seed, "weights").integers(2**62)))
-        return self._cell(inputs, hidden, None, torch.float64)
+        with torch.random.fork_rng(devices=[]):  # all is drawn on the CPU; the caller's generator is left as it was
+            torch.manual_seed(int(stream(seed, "weights").integers(2**62)))
+            return self._cell(inputs, hidden, None, torch.float64)
+
+    def _no_field(self) -> UsageError:
+        return UsageError(f"cell {self.spec.cell!r} is a library baseline and no field: see '{self.spec.cell}-field'.")
 
     def learn(self, task: LearningTask, seed: int, budget: Budget) -> Learned:
         import torch

@@ -159,6 +159,11 @@ def _check_cell(spec: Spec, method: Method) -> None:
         for key in ("init", "gain", "input_gain"):
             if getattr(spec, key) is not None:
                 raise UsageError(f"cell {spec.cell!r} starts as published and has no {key!r}.")
+        if isinstance(method, PartitionedTableau) and description.sites:
+            raise UsageError(
+                f"tableau {method.name!r} steps two blocks by two methods: cell {spec.cell!r} has one for every "
+                "component of its sites."
+            )
     elif isinstance(method, PartitionedTableau) and description.blocks != 2:
         raise UsageError(
             f"tableau {method.name!r} steps two blocks by two methods: cell {spec.cell!r} has {description.blocks}."

@@ -21,37 +21,46 @@ def irreducible(tableau: Tableau) -> tuple[Matrix, Sequence[Scalar]]:
     Left out are stages that the result does not depend on (reducible after Dahlquist and Jeltsch), such as the last
     one of an FSAL pair; merged are stages that are equal for every field (reducible after Hundsdorfer and Spijker).
     """
-    A, b = [list(row) for row in tableau.A], list(tableau.b)
+    (A,), (b,) = _reduced([tableau.A], [tableau.b])
+    return A, b
+
+
+def _reduced(
+    tables: Sequence[Matrix], weights: Sequence[Sequence[Scalar]]
+) -> tuple[Sequence[Matrix], Sequence[Sequence[Scalar]]]:
+    """Tables over the same stages without those that are superfluous in all of them together."""
     while True:
-        classes = _equal_stages(A)
-        A = [[_total(A[group[0]][j] for j in other) for other in classes] for group in classes]
-        b = [_total(b[j] for j in group) for group in classes]
-        keep = _reaching(A, b)
-        A, b = [[A[i][j] for j in keep] for i in keep], [b[i] for i in keep]
+        classes = _equal_stages(tables)
+        tables = [[[_total(A[group[0]][j] for j in other) for other in classes] for group in classes] for A in tables]
+        weights = [[_total(b[j] for j in group) for group in classes] for b in weights]
+        keep = _reaching(tables, weights)
+        tables = [[[A[i][j] for j in keep] for i in keep] for A in tables]
+        weights = [[b[i] for i in keep] for b in weights]
         if len(keep) == len(classes) and all(len(group) == 1 for group in classes):
-            return A, b
+            return tables, weights
 
 
 def _total(values: Iterator[Scalar]) -> Scalar:
     return sum(values, Fraction(0))
 
 
-def _reaching(A: Matrix, b: Sequence[Scalar]) -> list[int]:
+def _reaching(tables: Sequence[Matrix], weights: Sequence[Sequence[Scalar]]) -> list[int]:
     """The stages that the result depends on."""
-    used = {i for i, weight in enumerate(b) if weight}
-    while more := {j for i in used for j, entry in enumerate(A[i]) if entry} - used:
+    used = {i for b in weights for i, weight in enumerate(b) if weight}
+    while more := {j for i in used for A in tables for j, entry in enumerate(A[i]) if entry} - used:
         used |= more
     return sorted(used)
 
 
-def _equal_stages(A: Matrix) -> list[list[int]]:
-    """The stages in classes, the fewest for which stages of one class have the same sum of A over every class."""
-    classes = [list(range(len(A)))] if A else []
+def _equal_stages(tables: Sequence[Matrix]) -> list[list[int]]:
+    """The stages in classes, the fewest for which stages of one class have the same sums of each A over every class."""
+    stages = list(range(len(tables[0])))
+    classes = [stages] if stages else []
     while True:
         finer: dict[tuple[int, tuple[Scalar, ...]], list[int]] = {}
         for number, group in enumerate(classes):
             for i in group:
-                sums = tuple(_total(A[i][j] for j in other) for other in classes)
+                sums = tuple(_total(A[i][j] for j in other) for A in tables for other in classes)
                 finer.setdefault((number, sums), []).append(i)
         if len(finer) == len(classes):
             return sorted(classes)
@@ -131,13 +140,14 @@ def _extends(chosen: list[int], stages: range, fits: Callable[[list[int]], bool]
 def partitioned_symplectic(method: PartitionedTableau, separable: bool = False) -> bool:
     """b0_i a1_ij + b1_j a0_ji = b0_i b1_j for all i, j, and b0 = b1 unless the Hamiltonian is separable.
 
-    *Geometric Numerical Integration*, theorem VI.4.6.
+    Of the form without superfluous stages, see `irreducible`. *Geometric Numerical Integration*, theorem VI.4.6.
     """
-    (A0, A1), (b0, b1), s = method.A, method.b, range(method.stages)
+    (A0, A1), (b0, b1) = _reduced(method.A, method.b)
+    s = range(len(b0))
     first = all(b0[i] * A1[i][j] + b1[j] * A0[j][i] == b0[i] * b1[j] for i in s for j in s)
     return first and (separable or b0 == b1)
 
 
 def partitioned_symmetric(method: PartitionedTableau) -> bool:
     """Whether a step back undoes a step: one permutation of the stages turns both tables into their adjoints."""
-    return _reversible(method.A, method.b)
+    return _reversible(*_reduced(method.A, method.b))

@@ -300,6 +300,15 @@ class _Reference:
     def learn(self, task: LearningTask, seed: int, budget: Budget) -> Any:
         raise UsageError("the reference integrator learns nothing.")
 
+    def nesting(self, seed: int) -> Any:
+        raise UsageError("the reference integrator is no recurrent cell.")
+
+    def hunt(self, cases: int, seed: int, inflate: float, norm: str) -> Any:
+        raise UsageError("the reference integrator is no recurrent cell.")
+
+    def recurrence(self, inputs: int, seed: int, hidden: int | None = None) -> Any:
+        raise UsageError("the reference integrator is no recurrent cell.")
+
     def solve(self, equation: Equation, y0: Array, t: Array) -> Trajectory:
         from scipy.integrate import solve_ivp
 

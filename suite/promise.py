@@ -7,7 +7,11 @@ from importlib import import_module
 
 
 def promised(cell: str, tableau: str, hidden: int, seed: int, as_json: bool) -> str:
-    """The certificate of a cell with the weights that a run with this seed starts from. Raises `UsageError`."""
+    """The certificate of a cell with the weights that a run with this seed starts from, for one input channel.
+
+    Only matrices whose range depends on the inputs, those of "cornn" and "companion", differ in a run with more
+    channels. Raises `UsageError`.
+    """
     found = import_module("odernn.solvers.certificate").certified_step(cell, tableau, hidden, seed).row()
     facts = {"cell": cell, "tableau": tableau, "hidden": hidden, "seed": seed, **found}
     if as_json:

@@ -21,7 +21,8 @@ CROWD = 16
 
 def paint(frame: pd.DataFrame) -> Canvas | None:
     """Median over seeds with the range as a band; a run that diverged ends in a cross."""
-    rows = frame[[_usable(curve) for curve in frame["curves.learning"]]]
+    trained = frame[frame["kind"] != "stability"]  # that task has figures of its own
+    rows = trained[[_usable(curve) for curve in trained["curves.learning"]]]
     if rows.empty:
         return None
     many = rows[["device", "dtype"]].drop_duplicates().shape[0] > 1

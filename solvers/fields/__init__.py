@@ -25,6 +25,8 @@ def field_of(name: str, ode_order: int | None = None) -> CellDescription:
     else:
         make = load("cell", name)
         if not callable(make):  # a library baseline: a name of the catalogue, but no equation
+            if f"{name}-field" in names():
+                raise UsageError(f"cell {name!r} is a library baseline and no equation: did you mean '{name}-field'?")
             raise unknown("equation", name, names())
     found = make(ode_order)
     if not isinstance(found, EquationField | CustomField):

@@ -1,4 +1,4 @@
-"""Linear AntisymmetricRNN with a nonlinear input, the cell that Gauss methods certify: y' = (W - W^T) y + tanh(V u + b).
+"""Linear AntisymmetricRNN, nonlinear in its input alone, which Gauss methods certify: y' = (W - W^T) y + tanh(V u + b).
 
 The Jacobian W - W^T is skew for every state and input, so the implicit midpoint rule, as every Gauss method, keeps the
 norm of every difference of two trajectories, at every step and without damping: gradients neither explode nor vanish.
@@ -25,8 +25,8 @@ def field(ode_order: int | None = None) -> EquationField:
         maps=(Map(a_y, reads=((0, antisymmetric(sympy.S.Zero)),), driven=False), Map(a_u)),
         rhs=total(parts),
         parts=parts,
-        reference="after the AntisymmetricRNN of Chang et al. 2019, arXiv:1902.09689, with the nonlinearity moved to the "
-        "input (this project)",
+        reference="this project; after the AntisymmetricRNN of Chang et al. 2019, arXiv:1902.09689, the nonlinearity "
+        "moved to the input",
         published_step=0.2,
         published_method="implicit-midpoint",
         init=Init("normal"),

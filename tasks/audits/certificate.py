@@ -37,7 +37,7 @@ class Certificate(Audit):
             raise UsageError(f"inflate is {self.inflate!r}: expected a number above 0 and below 100.")
 
     def evaluate(self, solver: Solver, seed: int, budget: Budget) -> Outcome:
-        """metrics: cases (with a certificate), violations, worst_growth, tightness; skipped where nothing is certified."""
+        """metrics: cases (certified ones), violations, worst_growth, tightness; skipped where nothing is certified."""
         found = solver.hunt(self.cases, seed, self.inflate, self.norm)
         promise = solver.recurrence(1, seed).certificate()
         told = {f"certificate_{key}": promise[key] for key in ("kind", "reason")}

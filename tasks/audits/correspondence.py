@@ -68,7 +68,7 @@ OBSERVED: Mapping[str, Observed] = MappingProxyType({"qunn": "unit"})
 
 @runtime_checkable
 class Reweighted(Protocol):
-    """A cell whose weights can be replaced, for those that start at zero and would otherwise go unexamined."""
+    """A cell whose weights can be replaced, for those that start in a special form and would else go unexamined."""
 
     def with_parameters(self, parameters: Mapping[str, Array]) -> RecurrentMap:
         """The same cell with some weights replaced, by name."""
@@ -84,8 +84,8 @@ class Correspondence(Audit):
     Equality: one step and 100 steps from a random state, with random inputs, against the published update written by
     itself in `published` (torch's own modules where they exist); for cells whose step is free at a second step too. The
     error is max |ours - published| / max(1, max |published|). A plausible mistake must show in the same comparison.
-    Weights that start at zero are replaced by random ones if the cell allows it (`Reweighted`), else they are listed
-    as unexamined.
+    Weights that start in a special form, zeros, equal numbers or blocks, are replaced by random ones if the cell allows
+    it (`Reweighted`), else they are listed as unexamined.
 
     Consistency: with ever smaller steps the cell tends to the exact flow of the field it states, inputs held between
     jumps; the observed order (rule of the audit "order") is compared with the claim. A cell that claims to be no
@@ -145,6 +145,10 @@ class Correspondence(Audit):
             metrics["memory_order"] = float(memory_order(cell, seed, observed=OBSERVED.get(self.row)))
         except Diverged as error:
             undecided = str(error)
+        else:
+            if metrics["memory_order"] != facts["ode_order"]:
+                memory, claimed = metrics["memory_order"], facts["ode_order"]
+                reasons.append(f"its memory is of {memory:g} lags, its ODE of order {claimed}")
         return Outcome(
             metrics=metrics,
             curves={"convergence": {"h": steps, "error": errors}},
@@ -168,18 +172,38 @@ class Correspondence(Audit):
 
 
 def _generic(cell: RecurrentMap, seed: int) -> tuple[RecurrentMap, list[str]]:
-    """The cell with no weight all zero, where it can be had, and the names of those that are."""
-    zero = _zeros(cell)
-    if zero and isinstance(cell, Reweighted):
+    """The cell with no weight of a special form, where it can be had, and the names of those that have one.
+
+    Zeros hide what they multiply; equal numbers, blocks on a diagonal or a sequence that reads the same backwards hide
+    where each number belongs.
+    """
+    special = _special(cell)
+    if special and isinstance(cell, Reweighted):
         rng, held = stream(seed, "correspondence/weights"), cell.parameters()
-        cell = cell.with_parameters({name: rng.uniform(-0.5, 0.5, held[name].shape) for name in zero})
-        zero = _zeros(cell)
-    return cell, zero
+        for name in special:
+            values = rng.uniform(-0.5, 0.5, held[name].shape)
+            forms = [values, np.triu(values), np.triu(values, 1)] if values.ndim == 2 else [values]
+            for form in forms:  # whole, as an upper triangle, as a strict one
+                try:
+                    cell = cell.with_parameters({name: form})
+                    break
+                except UsageError:  # the weight has not this structure
+                    continue
+        special = _special(cell)
+    return cell, special
 
 
-def _zeros(cell: RecurrentMap) -> list[str]:
-    weights = {name: value for name, value in cell.parameters().items() if not name.startswith("constant:")}
-    return sorted(name for name, value in weights.items() if value.size and not value.any())
+def _special(cell: RecurrentMap) -> list[str]:
+    """Weights with fewer different numbers, other than zero, than entries; a square matrix may be a strict triangle."""
+    found = []
+    for name, value in cell.parameters().items():
+        if name.startswith("constant:") or not value.size or value.dtype.kind != "f":
+            continue
+        square = value.ndim == 2 and value.shape[0] == value.shape[1]
+        needed = max(1, len(value) * (len(value) - 1) // 2) if square else value.size
+        if len(np.unique(value[value != 0])) < needed:
+            found.append(name)
+    return sorted(found)
 
 
 def _equality(target: Published, cells: list[RecurrentMap], seed: int) -> tuple[float, float, float]:
@@ -292,7 +316,9 @@ def _stepped(row: str, cell: RecurrentMap, inputs: Array, begin: Array, held: fl
 def _inconsistent(observed: float | None, claimed: Any) -> list[str]:
     if observed is None:
         return ["fewer than three steps have an error above the rounding floor"]
-    if claimed is not None and not abs(observed - claimed) <= CLOSE:
+    if claimed is None:
+        return ["its method claims no order to compare with"]
+    if not abs(observed - claimed) <= CLOSE:
         return [f"its order against the flow of the stated field is {observed:.2f}, not {claimed}"]
     return []
 

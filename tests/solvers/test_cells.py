@@ -766,3 +766,19 @@ def test_parts_that_are_not_what_they_say_are_refused() -> None:
             field.flow(0, 0.1, field.weights(), "exact")
     with pytest.raises(UsageError, match="do not add up"):
         EquationField("wrong", (y,), (Map(a),), (a - y,), "test", parts=(Part("p", (a,), "kick"),))
+
+
+@pytest.mark.parametrize(
+    ("name", "constants"),
+    [
+        ("scornn", {"negative": 1.5}),
+        ("scornn", {"negative": -0.5}),
+        ("leaky-certified", {"gamma": 0.0}),
+        ("leaky-certified", {"gamma": -1.0}),
+    ],
+)
+def test_constants_out_of_range_are_refused(name: str, constants: dict[str, float]) -> None:
+    equation = field_of(name)
+    assert isinstance(equation, EquationField)
+    with pytest.raises(UsageError, match=f"cell {name!r} is {next(iter(constants.values())):g}"):
+        CellField(equation, 1, 4, constants)

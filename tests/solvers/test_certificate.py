@@ -380,3 +380,10 @@ def test_the_certified_step_is_within_the_spectral_limit(name):
             states, drives = torch.from_numpy(rng.standard_normal((2, 20, 3)))
             limit = spectral_limit(field, tableau(name), states, drives)
             assert 0 < certify(field, tableau(name), norm="2").step <= limit * (1 + 1e-9)
+
+
+@pytest.mark.parametrize(("hidden", "seed", "words"), [(0, 0, "hidden_size is 0"), (2, -1, "seed is -1")])
+@pytest.mark.parametrize("cell", ["leaky", "eunn"])
+def test_what_a_certified_step_refuses(cell, hidden, seed, words):
+    with pytest.raises(UsageError, match=words):
+        certified_step(cell, "euler", hidden, seed)

@@ -100,3 +100,11 @@ def test_a_step_and_its_jacobian_are_those_of_the_tableau(name):
             bumps = eps * (1 + np.abs(start).max()) * np.eye(2)
             columns = [(step(case, start + e) - step(case, start - e)) / (2 * e.max()) for e in bumps]
             assert np.abs(np.stack(columns, -1) - J[case, which].numpy()).max() < 1e-5
+
+
+def test_growth_that_overflows_is_growth():
+    chunk = _Chunk(LEAKY, tableau("euler"), "2", 2, 3, stream(0, "test"))
+    y, d = torch.ones(3, 2, dtype=torch.float64), torch.zeros(3, 3, chunk.width, dtype=torch.float64)
+    value, solved = chunk.growth(y, d, torch.full((3,), 1e200, dtype=torch.float64), chunk.weights(chunk.acting))
+    assert solved.all()
+    assert (value == torch.inf).all()

@@ -189,6 +189,23 @@ def test_a_closure_gets_its_gradient():
     torch.testing.assert_close(torch.autograd.grad(found.sum(), W)[0], expected, rtol=1e-10, atol=1e-10)
 
 
+def test_a_closure_that_enters_late_gets_its_gradient():
+    """exp(-0.5) up to t = 0.5, then exp(-w / 2): the first steps know nothing of w. Watching costs no evaluation."""
+    w = torch.tensor(0.7, dtype=torch.float64, requires_grad=True)
+    y0 = torch.ones(1, dtype=torch.float64)
+    grid = [0.25 * i for i in range(5)]
+
+    def rate(t, y):
+        return -w * y if t >= 0.5 else -y
+
+    found = integrate(rate, y0, grid, tableau="gauss3")
+    (gradient,) = torch.autograd.grad(found.states[-1].sum(), w)
+    assert float(gradient) == pytest.approx(-0.5 * math.exp(-0.5 - 0.35), rel=1e-8)
+    with torch.no_grad():
+        still = integrate(lambda t, y: -y, y0, grid, tableau="gauss3")
+    assert integrate(lambda t, y: -y, y0, grid, tableau="gauss3").f_calls == still.f_calls
+
+
 def test_a_second_derivative_is_refused():
     y = torch.ones(2, dtype=torch.float64, requires_grad=True)
     states = integrate(lambda t, y: -(y**3), y, [0.0, 1.0], tableau="gauss2").states
@@ -277,6 +294,19 @@ def test_a_given_jacobian_is_used():
         integrate(*arguments, tableau="gauss2", jacobian=3.0)
 
 
+@pytest.mark.parametrize("library", ["numpy", "torch"])
+def test_a_given_jacobian_takes_the_states_dtype_and_must_have_its_shape(library):
+    """-y with its exact float32 Jacobian in a float64 problem; one of another shape is a mistake of the caller."""
+    y0, short = np.ones((3, 2)), -np.stack([np.eye(2, dtype=np.float32)] * 3)
+    if library == "torch":
+        y0, short = torch.from_numpy(y0), torch.from_numpy(short)
+    found = integrate(lambda t, y: -y, y0, [0.0, 1.0], tableau="gauss3", steps=10, jacobian=lambda t, y: short)
+    assert found.states.dtype == y0.dtype
+    np.testing.assert_allclose(np.asarray(found.states[-1]), math.exp(-1), rtol=1e-11)
+    with pytest.raises(UsageError, match=r"\(2, 2\).*\(3, 2, 2\)"):
+        integrate(lambda t, y: -y, y0, [0.0, 1.0], tableau="gauss3", jacobian=lambda t, y: short[0])
+
+
 def test_a_stiff_time_needs_a_fresh_jacobian():
     """lambda(t) grows from 0 to -1e4 within the step: the first Jacobian says nothing."""
     found = integrate(lambda t, y: -1e4 * t * (y - math.cos(t)), [1.0], [0.0, 1.0], tableau="backward-euler")
@@ -312,6 +342,9 @@ def test_a_huge_step_of_a_monotone_field_is_solved():
 def test_an_empty_batch_stays_empty(shape):
     for y0 in (np.ones(shape), torch.ones(shape)):
         assert tuple(integrate(lambda t, y: -y, y0, [0.0, 1.0], tableau="gauss2").states.shape) == (2, *shape)
+        for pair in ("esdirk43", "dormand-prince54"):
+            found = integrate(lambda t, y: -y, y0, [0.0, 0.5, 1.0], tableau=pair, rtol=1e-6)
+            assert (tuple(found.states.shape), found.accepted) == ((3, *shape), 0)
 
 
 def test_a_number_is_a_state():

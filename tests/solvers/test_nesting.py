@@ -81,7 +81,8 @@ def test_a_last_stage_that_is_the_next_first_one_does_not_count() -> None:
 @pytest.mark.parametrize("name", [n for n, t in TABLEAUX.items() if not t.explicit])
 def test_solved_stages_nest_without_end(name: str) -> None:
     found = nesting_of_method(TABLEAUX[name])
-    assert found.depth == math.inf and found.depths == (1.0, 2.0, 3.0, 4.0)
+    assert found.depth == math.inf
+    assert found.depths == (1.0, 2.0, 3.0, 4.0)
 
 
 @pytest.mark.parametrize(
@@ -105,6 +106,14 @@ def test_solved_stages_nest_without_end(name: str) -> None:
 def test_the_nest_of_cells(cell: str, name: str, depth: float) -> None:
     torch.manual_seed(0)
     assert nesting_of_cell(ODERNN(2, 3, field_of(cell), method(name), 0.5)).depth == depth
+
+
+@pytest.mark.parametrize("hidden", [1, 2])
+@pytest.mark.parametrize(("cell", "name"), [("exprnn", "lie"), ("scornn", "lie-cayley"), ("urnn", "lie")])
+def test_the_kink_of_few_units_is_found(cell: str, name: str, hidden: int) -> None:
+    for seed in range(3):
+        torch.manual_seed(seed)
+        assert nesting_of_cell(ODERNN(2, hidden, field_of(cell), method(name), 0.5)).depth == 1
 
 
 def test_substeps_nest_in_each_other() -> None:

@@ -330,3 +330,22 @@ def test_description_is_json(name):
 def test_impossible_ones_are_refused(A, b, message):
     with pytest.raises(UsageError, match=message):
         PartitionedTableau("wrong", A, b, 1, "none")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_superfluous_stages_change_no_decision(name):
+    """Each stage written twice, as two stages that are equal for every field, and one more that nothing reads."""
+    method, s = PARTITIONED[name], PARTITIONED[name].stages
+    twice = [i for i in range(s) for _ in range(2)]
+    tables = []
+    for A in method.A:
+        doubled = [
+            [A[i][j] if (row + column) % 2 == 0 else F(0) for column, j in enumerate(twice)] + [F(0)]
+            for row, i in enumerate(twice)
+        ]
+        tables.append((*map(tuple, doubled), (F(1, 3),) * (2 * s + 1)))
+    weights = [(*(b[i] / 2 for i in twice), F(0)) for b in method.b]
+    large = PartitionedTableau("large", tuple(tables), tuple(weights), method.order, "")
+    assert partitioned_symplectic(large) == partitioned_symplectic(method)
+    assert partitioned_symplectic(large, separable=True) == partitioned_symplectic(method, separable=True)
+    assert partitioned_symmetric(large) == partitioned_symmetric(method)

@@ -103,3 +103,12 @@ def test_first_sign_change_at_an_irrational_number():
     p = [-2 * square[0], -2 * square[1], square[0] - 2 * square[2], square[1], square[2]]
     assert positive_up_to([-a for a in p]) == math.sqrt(2)
     assert positive_up_to(square) == math.inf
+
+
+@pytest.mark.parametrize(("q", "c"), [(2, F(1, 8)), (3, F(1, 8)), (5, F(1, 5)), (7, F(-1, 5))])
+def test_first_sign_change_where_fractions_stand_beside_roots(q, c):
+    """x^2 - 3/2 x + c sqrt(q), by the quadratic formula; and down from it where the constant is negative."""
+    constant = float(c) * math.sqrt(q)
+    root = (1.5 - math.sqrt(2.25 - 4 * constant)) / 2 if c > 0 else (1.5 + math.sqrt(2.25 - 4 * constant)) / 2
+    sign = 1 if c > 0 else -1
+    assert positive_up_to([sign * c * surd(q), F(-3, 2) * sign, F(sign)]) == pytest.approx(root, rel=1e-14)

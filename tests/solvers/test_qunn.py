@@ -21,6 +21,7 @@ from scipy.integrate import solve_ivp
 from odernn.solvers.cell import ODERNN
 from odernn.solvers.fields import field_of
 from odernn.solvers.qunn import QUNN
+from odernn.solvers.spec import parse
 from odernn.suite.errors import UsageError
 
 F64 = torch.float64
@@ -353,3 +354,9 @@ def test_describing_the_written_fields_imports_no_torch() -> None:
     subprocess.run([sys.executable, "-c", code], check=True)
     assert "otimes" in field_of("qunn").latex()
     assert field(2).latex() == field_of("qunn").latex()
+
+
+@pytest.mark.parametrize("name", ["gauss-seidel-euler", "stormer-verlet"])
+def test_a_method_for_two_blocks_is_refused_before_anything_runs(name: str) -> None:
+    with pytest.raises(UsageError, match="two blocks"):
+        parse({"cell": "qunn", "tableau": name, "backend": "native", "step": 1.0, "hidden": 4})

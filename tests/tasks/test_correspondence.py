@@ -38,7 +38,8 @@ class Map:
 
     @property
     def facts(self) -> dict[str, Any]:
-        return {"integrator": True, "order": 1, "equation": "", "frozen": "", "step": self.step, **self.told}
+        plain = {"integrator": True, "order": 1, "ode_order": 1, "equation": "", "frozen": "", "step": self.step}
+        return plain | self.told
 
     def parameters(self) -> dict[str, Array]:
         return dict(self.p)
@@ -205,10 +206,17 @@ def test_a_false_claim_of_order_is_caught(claim: int) -> None:
     assert outcome.reason.endswith(f"not {claim}")
 
 
-def test_without_a_claim_nothing_is_compared() -> None:
+def test_without_a_claim_there_is_nothing_to_compare_with() -> None:
     outcome = audit("leaky", lambda rng: replace(leaky_map(rng), told={"order": None}))
-    assert outcome.status == "ok"
+    assert outcome.status == "failed"
+    assert outcome.reason == "its method claims no order to compare with"
     assert outcome.metrics["observed_order"] == pytest.approx(1, abs=0.03)
+
+
+def test_a_false_claim_of_memory_is_caught() -> None:
+    outcome = audit("leaky", lambda rng: replace(leaky_map(rng), told={"ode_order": 2}))
+    assert outcome.status == "failed"
+    assert outcome.reason == "its memory is of 1 lags, its ODE of order 2"
 
 
 def test_a_comparison_that_cannot_fail_is_no_comparison() -> None:
@@ -241,7 +249,7 @@ def oscillator_field(p: Mapping[str, Array], state: Array, u: Array) -> Array:
 def oscillator_map(rng: np.random.Generator, new: bool = True) -> Map:
     p = plain(rng) | {"W_z": rng.normal(size=(N, N)) / 2}
     p |= {"constant:gamma": np.array(2.0), "constant:epsilon": np.array(1.5)}
-    return Map(p, oscillator(new), oscillator_field, blocks=2, step=0.06)
+    return Map(p, oscillator(new), oscillator_field, blocks=2, step=0.06, told={"ode_order": 2})
 
 
 def test_two_integrators_of_one_field() -> None:
@@ -363,6 +371,20 @@ def test_a_mistake_behind_a_zero_weight_is_found_when_it_can_be_moved() -> None:
             lambda rng, kind=kind: kind(plain(rng) | {"b": np.zeros(N)}, signless, leaky_field, step=0.4),
         )
         assert outcome.status == status
+
+
+def test_a_mistake_behind_blocks_on_the_diagonal_is_found_when_they_can_be_filled() -> None:
+    blocks = np.kron(np.eye(N // 2), np.array([[0.0, 0.7], [-0.4, 0.0]]))
+    within = np.kron(np.eye(N // 2), np.ones((2, 2)))
+
+    def blockwise(p: Mapping[str, Array], h: float, y: Array, u: Array) -> Array:
+        return leaky(p | {"W": p["W"] * within}, h, y, u)
+
+    for kind, found in ((Map, ("ok", ["W"])), (Adjustable, ("failed", []))):
+        outcome = audit(
+            "leaky", lambda rng, kind=kind: kind(plain(rng) | {"W": blocks}, blockwise, leaky_field, step=0.4)
+        )
+        assert (outcome.status, outcome.properties["unexamined"]) == found
 
 
 # ------------------------------------------------------------------------------------------------------------ usage

@@ -175,3 +175,9 @@ def test_a_broken_promise_is_a_failure(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_what_the_hunt_refuses(entries: dict[str, Any]) -> None:
     with pytest.raises(UsageError, match="expected"):
         build_task({"name": "certificate", **entries})
+
+
+def test_a_baseline_has_no_certificate_to_hunt() -> None:
+    task = Certificate(cases=10)
+    with pytest.raises(UsageError, match="cell 'gru' is a library baseline"):
+        task.evaluate(build_solver({"cell": "gru", "hidden": 2}, "cpu", "float64", task), 0, BUDGET)
