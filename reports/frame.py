@@ -41,7 +41,14 @@ _NUMBERS = (
     *("properties.state_numbers", "properties.ode_order", "properties.stages", "properties.stages_reaching"),
     *("metrics.equality_error", "metrics.equality_error_one_step", "metrics.wrong_error", "metrics.nesting_depth"),
     *("metrics.memory_order", "metrics.gap_at_zero_step", "metrics.cases", "metrics.violations"),
-    *("metrics.worst_growth", "metrics.tightness", "metrics.mean_squared_error", "metrics.skill"),
+    *(
+        "metrics.norm_drift",
+        "task.steps",
+        "metrics.worst_growth",
+        "metrics.tightness",
+        "metrics.mean_squared_error",
+        "metrics.skill",
+    ),
     *(f"metrics.{name}_{when}" for name in EXAMINED for when in WHEN),
 )
 _CURVES = ("learning", "spectrum_before", "spectrum_after", "forecast", "convergence", "capacity")
@@ -57,6 +64,7 @@ _PRIMARY = {
     "correspondence": "equality_error",
     "stages": "nesting_depth",
     "certificate": "violations",
+    "norm": "norm_drift",
 }
 _AUDITS = {
     "parameters": "parameters",
@@ -65,6 +73,7 @@ _AUDITS = {
     "stages": "stages",
     "stability": "stability",
     "certificate": "certificate",
+    "norm": "norm",
 }
 TRAINED = ("sequence", "forecast", "stability")
 """The kinds whose runs train a cell; of these the last is an audit and no competition."""

@@ -111,7 +111,7 @@ ORDER = (
         "convergence",
         "stability_regions",
     ),
-    *("overview", "stages", "accuracy", "forecasting", "stability", "spectra", "certificates"),
+    *("overview", "stages", "accuracy", "forecasting", "stability", "spectra", "certificates", "norms"),
     *("integrators", "orders", "failures"),
 )
 

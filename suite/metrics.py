@@ -48,6 +48,7 @@ _MEASURED = (
     Metric("gradient_ratio_before", "1", "none", "the same ratio before training"),
     Metric("parameters", "1", "lower", "trained numbers of the smallest cell with room for the memory, no readout"),
     Metric("hidden", "1", "none", "hidden size of that cell"),
+    Metric("norm_drift", "1", "lower", "largest | ||y|| / ||y_0|| - 1 | of the state along a sequence"),
     Metric("memory_capacity", "1", "higher", "sum over lags of the held-out R^2 of a linear readout of past inputs"),
     Metric("memory_capacity_per_unit", "1", "higher", "memory capacity over the number of state numbers"),
     Metric("equality_error", "1", "lower", "largest relative difference from the published cell, a step or a sequence"),

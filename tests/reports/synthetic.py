@@ -366,6 +366,20 @@ def _memory() -> list[dict[str, Any]]:
     return made
 
 
+def _norms() -> list[dict[str, Any]]:
+    kept = {"strang": 3e-13, "implicit-midpoint": 8e-14, "rk4": 2e-2}
+    return [
+        row(
+            {"name": "norm", "steps": 10_000, "inputs": 2},
+            cell("qunn", name),
+            metrics={"norm_drift": drift},
+            curves={"drift": {"step": [5000, 10_000], "drift": [drift / 2, drift]}},
+            properties={"primary_metric": "norm_drift", "learns": True},
+        )
+        for name, drift in kept.items()
+    ]
+
+
 GATES = (
     r"\begin{aligned}\dot x &= - x + \tanh{\left(c \right)} \sigma\left(a_{o}\right) \\ \dot c &= c "
     r"\left(\sigma\left(a_{f}\right) - 1\right) + \tanh{\left(a_{g} \right)} \sigma\left(a_{i}\right) \\ a_{i} &= "
@@ -550,6 +564,7 @@ def every_task() -> list[dict[str, Any]]:
         *_integrations(),
         *_orders(),
         *_memory(),
+        *_norms(),
         *_audits(),
         *_others(),
         *hostile(),

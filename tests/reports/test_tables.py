@@ -516,3 +516,10 @@ def test_the_terminal_never_cuts_a_number() -> None:
     table = pd.DataFrame({"word": ["x" * 50], "value": [0.00041623], "value ±": [1.7e-5], "step": ["rtol=1e-06"]})
     line = to_terminal(table, ("word", "value", "step"), width=20).splitlines()[-1]
     assert line == "xxxxx…  0.0004162 ± 1.7e-05  rtol=1e-06"
+
+
+def test_norms_stand_by_their_drift(rows: list[dict[str, Any]]) -> None:
+    made = TABLES["norms"].build(frame(rows))
+    assert list(made["tableau"]) == ["implicit-midpoint", "strang", "rk4"]
+    assert made["drift"].is_monotonic_increasing
+    assert set(made["steps"]) == {10_000}
