@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from copy import deepcopy
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -15,7 +15,7 @@ from ..suite.contracts import Array, RecurrentMap
 from ..suite.errors import UsageError, unknown
 from .cell import ODERNN
 from .cell_field import CellField
-from .certificate import certify, spectral_limit
+from .certificate import Norm, certify, spectral_limit
 from .field import CustomField
 from .fields import field_of
 from .spec import Spec, properties_of
@@ -105,11 +105,11 @@ class CellMap:
         field, y = self.cell.field, torch.as_tensor(state).flatten(1)
         return _array(field.jacobian(y, field.drive(torch.as_tensor(u)), field.weights()))
 
-    def certificate(self) -> dict[str, Any]:
+    def certificate(self, norm: str | None = None) -> dict[str, Any]:
         if not isinstance(self.cell.tableau, Tableau):
             reason = f"No certificate: {self.cell.tableau.name} is no single Runge-Kutta tableau."
             return {"kind": "none", "norm": None, "step": 0.0, "reason": reason}
-        found = certify(self.cell.field, self.cell.tableau)
+        found = certify(self.cell.field, self.cell.tableau, cast("Norm | None", norm))
         return {"kind": found.kind, "norm": found.norm, "step": found.step, "reason": found.reason}
 
     @torch.no_grad()

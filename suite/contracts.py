@@ -173,8 +173,9 @@ class RecurrentMap(Protocol):
         """df/dy of the stated field, (batch, D, D)."""
         ...
 
-    def certificate(self) -> dict[str, Any]:
-        """The largest step with a promise of no growth: kind, norm, step (0: none; may be infinite), reason."""
+    def certificate(self, norm: str | None = None) -> dict[str, Any]:
+        """The largest step with a promise of no growth in a norm ("2", "max"), or in the better of them: kind, norm,
+        step (0: none; may be infinite), reason."""
         ...
 
     def spectral_step(self, state: Array, u: Array) -> float | None:

@@ -33,7 +33,7 @@ def test_names_in_commands_exist(name: str) -> None:
 
 
 def test_every_line_of_the_results_is_of_the_published_rows() -> None:
-    """The tables between the two marks are lines of `odernn report --published`, to the letter."""
+    """The tables between the marks are lines of `odernn report --published`, to the letter."""
     from odernn.reports.frame import frame
     from odernn.reports.pieces import found
     from odernn.reports.text import to_markdown
@@ -42,8 +42,10 @@ def test_every_line_of_the_results_is_of_the_published_rows() -> None:
 
     data = frame(read(rows_file(PUBLISHED)).rows)
     built = [(table, table.build(data)) for table in found()[0]]
-    made = {line for t, b in built if len(b) for line in to_markdown(b, t.title, t.caption).splitlines()}
-    shown = README.split("<!-- results -->")[1].split("<!-- end of results -->")[0]
-    lines = [line for line in shown.splitlines() if line.startswith("|") and not set(line) <= set("|-: ")]
-    assert len(lines) > 10
+    made = {line for t, b in built if len(b) for line in to_markdown(b, t.title, t.caption, t.math).splitlines()}
+    shown = re.findall(r"<!-- results -->(.*?)<!-- end of results -->", README, flags=re.DOTALL)
+    lines = [line for part in shown for line in part.splitlines() if line.startswith("|")]
+    lines = [line for line in lines if not set(line) <= set("|-: ")]
+    assert len(shown) == README.count("<!-- results -->") > 2
+    assert len(lines) > 50
     assert [line for line in lines if line not in made] == []

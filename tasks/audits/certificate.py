@@ -39,7 +39,7 @@ class Certificate(Audit):
     def evaluate(self, solver: Solver, seed: int, budget: Budget) -> Outcome:
         """metrics: cases (certified ones), violations, worst_growth, tightness; skipped where nothing is certified."""
         found = solver.hunt(self.cases, seed, self.inflate, self.norm)
-        promise = solver.recurrence(1, seed).certificate()
+        promise = solver.recurrence(1, seed).certificate(self.norm)
         told = {f"certificate_{key}": promise[key] for key in ("kind", "reason")}
         properties = {"primary_metric": self.primary_metric, "certificate_norm": self.norm, **told}
         if found is None:

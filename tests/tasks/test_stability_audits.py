@@ -43,7 +43,7 @@ class Linear:
     def field_jacobian(self, state: np.ndarray, u: np.ndarray) -> np.ndarray:
         return np.broadcast_to(self.J, (len(state), *self.J.shape))
 
-    def certificate(self) -> dict[str, Any]:
+    def certificate(self, norm: str | None = None) -> dict[str, Any]:
         return {"kind": "none", "norm": None, "step": 0.0, "reason": "made by hand"}
 
     def spectral_step(self, state: np.ndarray, u: np.ndarray) -> float:
@@ -151,6 +151,7 @@ def test_the_hunt_finds_what_is_broken_and_nothing_else(norm: str, inflate: floa
     assert found.metrics["cases"] > 20
     assert (found.metrics["violations"] > 0) == (inflate > 1)
     assert found.properties["sound"] is (inflate == 1.0)
+    assert ("maximum norm" in found.properties["certificate_reason"]) == (norm == "max")
 
 
 def test_nothing_certified_is_skipped_with_its_reason() -> None:
