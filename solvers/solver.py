@@ -32,6 +32,7 @@ from .fields import field_of
 from .spec import BASELINES, TRUE_FIELD, Spec, find_method, find_tableau, parse, properties_of
 from .spec import engine_of as engine_of
 from .spec import validate as validate
+from .stability import circle_radius, ssp_radius
 
 if TYPE_CHECKING:
     from .cell import ODERNN
@@ -154,7 +155,13 @@ class Recurrence:
         if not found or not found[0].certified:
             return None
         row = found[0].row()
-        return {**row, "cases": row["certified"] - row["unsolved"]}
+        circle, monotone = circle_radius(chosen), ssp_radius(chosen)
+        if norm == "max":
+            kind, radius = "maximum-norm", f"radius of absolute monotonicity {monotone:.4g}"
+        else:
+            kind, radius = "one-sided" if circle == math.inf else "circle", f"circle-contractivity radius {circle:.4g}"
+        reason = f"Weights, starts and inputs are the hunt's own; {chosen.name} has the {radius}."
+        return {**row, "cases": row["certified"] - row["unsolved"], "kind": kind, "reason": reason}
 
     def recurrence(self, inputs: int, seed: int, hidden: int | None = None) -> RecurrentMap:
         from .recurrent_map import CellMap

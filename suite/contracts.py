@@ -214,8 +214,8 @@ class Solver(Protocol):
     def hunt(self, cases: int, seed: int, inflate: float, norm: str) -> dict[str, Any] | None:
         """Search for cases that break the cell's certificate; inflate: multiplies the certified steps.
 
-        cases, violations, worst_growth, tightness; None where nothing is certified in the norm ("2" or "max"). Raises
-        `UsageError` for what is no cell given by an equation.
+        Numbers: cases, violations, worst_growth, tightness; texts: kind and reason of the certificate. None where
+        nothing is certified in the norm ("2" or "max"). Raises `UsageError` for what is no cell given by an equation.
         """
         ...
 

@@ -42,7 +42,8 @@ def test_every_line_of_the_results_is_of_the_published_rows() -> None:
 
     data = frame(read(rows_file(PUBLISHED)).rows)
     built = [(table, table.build(data)) for table in found()[0]]
-    made = {line for t, b in built if len(b) for line in to_markdown(b, t.title, t.caption, t.math).splitlines()}
+    read_by = [(t, b[list(t.compact)] if t.compact else b) for t, b in built if len(b)]
+    made = {line for t, b in read_by for line in to_markdown(b, t.title, t.caption, t.math).splitlines()}
     shown = re.findall(r"<!-- results -->(.*?)<!-- end of results -->", README, flags=re.DOTALL)
     lines = [line for part in shown for line in part.splitlines() if line.startswith("|")]
     lines = [line for line in lines if not set(line) <= set("|-: ")]

@@ -151,7 +151,7 @@ def test_the_hunt_finds_what_is_broken_and_nothing_else(norm: str, inflate: floa
     assert found.metrics["cases"] > 20
     assert (found.metrics["violations"] > 0) == (inflate > 1)
     assert found.properties["sound"] is (inflate == 1.0)
-    assert ("maximum norm" in found.properties["certificate_reason"]) == (norm == "max")
+    assert ("absolute monotonicity" in found.properties["certificate_reason"]) == (norm == "max")
 
 
 def test_nothing_certified_is_skipped_with_its_reason() -> None:
@@ -163,7 +163,7 @@ def test_nothing_certified_is_skipped_with_its_reason() -> None:
 def test_a_broken_promise_is_a_failure(monkeypatch: pytest.MonkeyPatch) -> None:
     task = Certificate(cases=10)
     one = solver(task, "float64")
-    row = {"cases": 10, "violations": 2, "worst_growth": 1.2, "tightness": None}
+    row = {"cases": 10, "violations": 2, "worst_growth": 1.2, "tightness": None, "kind": "circle", "reason": "-"}
     monkeypatch.setattr(type(one), "hunt", lambda *_: row)
     found = task.evaluate(one, 0, BUDGET)
     assert found.status == "failed"
