@@ -229,6 +229,12 @@ class CellField(TorchField):
             and len(self.equation.maps) == len(self._layout.reading) == 1
             and (self._all.states, self._all.maps) == ((0,), (0,))
         )
+        self._joint = (
+            not self.equation.mixes
+            and len(self._layout.groups) == 1
+            and len(self._layout.groups[0].blocks) == self.blocks
+            and self._layout.driven == self._layout.reading
+        )
         self.dependencies = tuple(one.blocks for one in self._slopes)
 
     def __getstate__(self) -> dict[str, Any]:
@@ -266,7 +272,14 @@ class CellField(TorchField):
     def forward(self, t: Any, y: Tensor, drive: Tensor, weights: Weights) -> Tensor:
         if self._single:
             return self._whole(self._all.function(y, torch.addmm(drive, y, weights[0]))[0], y)
-        values = self.evaluate(self._all, y.chunk(self.blocks, -1), drive, weights, {})
+        if self._joint:  # the product first: gradients then add up in the order of one block
+            a = torch.addmm(drive, y, weights[0]).chunk(len(self._layout.reading), -1)
+            blocks, vectors = y.chunk(self.blocks, -1), weights[1:]
+            arguments = [blocks[j] for j in self._all.states] + [a[k] for k in self._all.maps]
+            arguments += [vectors[k] for k in self._all.vectors]
+            values = [self._whole(v, blocks[0]) for v in self._all.function(*arguments)]
+        else:
+            values = self.evaluate(self._all, y.chunk(self.blocks, -1), drive, weights, {})
         return values[0] if self.blocks == 1 else torch.cat(values, dim=-1)
 
     def slopes(
