@@ -103,6 +103,11 @@ class ODERNN(torch.nn.Module):
         elif isinstance(equation, CustomField):
             if ode_order is not None:
                 order_of(equation.name, ode_order, fixed=equation.ode_order)
+                if equation.sites and ode_order != hidden_size:
+                    raise UsageError(
+                        f"cell {equation.name!r} of {hidden_size} sites is an ODE of order {hidden_size}, not "
+                        f"{ode_order}: expected ode_order = hidden, or none."
+                    )
             if (init, gain, input_gain) != (None, None, None):
                 raise UsageError(f"cell {equation.name!r} starts as published and has no init and gains.")
             values = equation.values(constants)

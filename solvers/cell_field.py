@@ -58,6 +58,7 @@ class CellField(TorchField):
         self.ode_order = equation.ode_order
         self.name = equation.name
         self.parts = tuple(part.name for part in equation.parts)
+        self.once = tuple(part.name for part in equation.parts if part.flow == "reflect")
         self.feature_size = len(equation.seen) * self.hidden_size
         self.constants = equation.values(constants)
         self._coefficients = {m.name: equation.coefficients(m, self.constants) for m in equation.matrices}

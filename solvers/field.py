@@ -13,6 +13,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from importlib import import_module
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 
 import sympy
@@ -198,7 +199,8 @@ class EquationField:
     published_step: the step h of the published cell, None where the paper tunes it; published_method, _substeps: the
     method of the published cell; frozen: what the published step holds constant, for the correspondence table;
     integrator: False for a map that is no step of any field; output: pointwise expressions of the state that the
-    readout sees; start: "zeros", or "unit" for 1/sqrt(hidden) in the first block. Raises `UsageError` for a description
+    readout sees; start: "zeros", or "unit" for 1/sqrt(hidden) in the first block; positive: constants that
+    must be above 0, such as time constants. Raises `UsageError` for a description
     that does not fit together.
     """
 
@@ -219,6 +221,7 @@ class EquationField:
     integrator: bool = True
     output: tuple[sympy.Expr, ...] = ()
     start: Literal["zeros", "unit"] = "zeros"
+    positive: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         order_of(self.name, self.ode_order)
@@ -254,6 +257,11 @@ class EquationField:
             raise UsageError(f"the parts of field {self.name!r} do not add up to its right-hand side.")
 
     @property
+    def sites(self) -> bool:
+        """Whether the order is the number of units, as of a `CustomField` it can be; of an equation it never is."""
+        return False
+
+    @property
     def seen(self) -> tuple[sympy.Expr, ...]:
         """What the readout sees: `output`, or the first block."""
         return self.output or (self.state[0],)
@@ -269,8 +277,15 @@ class EquationField:
         return tuple(dict.fromkeys(found))
 
     def values(self, constants: Mapping[str, float] | None = None) -> dict[sympy.Symbol, sympy.Number]:
-        """Every constant's number, defaults overridden by name. Raises `UsageError` for an unknown or infinite one."""
-        return {symbols(k)[0]: number(v) for k, v in checked_constants(self.name, self.constants, constants).items()}
+        """Every constant's number, defaults overridden by name.
+
+        Raises `UsageError` for an unknown or infinite one, and one of `positive` that is not above 0.
+        """
+        held = checked_constants(self.name, self.constants, constants)
+        for key in self.positive:
+            if held[key] <= 0:
+                raise UsageError(f"constant {key!r} of cell {self.name!r} is {held[key]:g}: expected a number above 0.")
+        return {symbols(key)[0]: number(value) for key, value in held.items()}
 
     def coefficients(self, matrix: Matrix, values: Mapping[sympy.Symbol, sympy.Number]) -> tuple[float, float, float]:
         """The matrix's straight, transposed and identity coefficients as numbers."""
@@ -306,6 +321,24 @@ class EquationField:
 
 Maker = Callable[[int, int, "Mapping[str, float]", "torch.device | str | None", "torch.dtype | None"], "TorchField"]
 """(input_size, hidden_size, constants, device, dtype) -> the field."""
+
+
+def made_by(module: str, name: str) -> Maker:
+    """The `Maker` of a class in a module of this folder, imported on first use: describing a cell needs no torch."""
+
+    def make(
+        input_size: int,
+        hidden_size: int,
+        constants: Mapping[str, float],
+        device: torch.device | str | None,
+        dtype: torch.dtype | None,
+    ) -> TorchField:
+        made: TorchField = vars(import_module(f".{module}", __package__))[name](
+            input_size, hidden_size, constants, device, dtype
+        )
+        return made
+
+    return make
 
 
 @dataclass(frozen=True)

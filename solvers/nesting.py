@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..suite.contracts import Nesting
+from ..suite.errors import UsageError
 from .partitioned_tableau import PartitionedTableau
 from .residues import PRIMES, Residues, degree
 from .splitting import Splitting
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 
 SWEEPS = (1, 2, 3, 4)
 LONGEST = 14
-"""The deepest nest that is measured: 2^14 points on the line."""
+"""The deepest nest that is measured: 2^14 points on the line. A deeper one of an explicit step is refused."""
 
 Blocks = list[Residues]
 Slope = Callable[[Blocks], Residues]
@@ -77,6 +78,8 @@ def nesting_of_cell(cell: ODERNN) -> Nesting:
 def _measured(parts: Sequence[PartPattern], chosen: Method, substeps: int) -> Nesting:
     if isinstance(chosen, Splitting) or _closed(chosen, parts[0].slopes):
         found = _depth(parts, chosen, substeps, 0)
+        if math.isinf(found):  # finite, and no circle: infinite would say that stages are solved for
+            raise UsageError(f"a step of {chosen.name!r} nests deeper than {LONGEST}: too deep to be measured.")
         return Nesting(found, reaching=_reaching(chosen))
     depths = tuple(_depth(parts, chosen, substeps, sweeps) for sweeps in SWEEPS)
     grows = all(after > before for before, after in pairwise(depths))

@@ -15,7 +15,7 @@ from ..suite.errors import UsageError
 from .field import EquationField, Part
 from .layout import Plan, layout, plan
 from .printing import Constants
-from .torch_field import Flow, Linear, Memo, TorchField, Weights, affine_flow, unsplittable
+from .torch_field import Flow, Linear, Memo, TorchField, Weights, affine_flow, exponential, unsplittable
 
 if TYPE_CHECKING:
     from .cell_field import CellField
@@ -79,11 +79,11 @@ def affine_step(J: Tensor, y: Tensor, g: Tensor | None, h: float, linear: Linear
         half = x + (A @ x.unsqueeze(-1)).squeeze(-1) / 2
         moved: Tensor = torch.linalg.solve(eye - A / 2, half if g is None else half + h * g.to(wide))
     elif g is None:
-        moved = (torch.matrix_exp(A) @ x.unsqueeze(-1)).squeeze(-1)
+        moved = (exponential(A) @ x.unsqueeze(-1)).squeeze(-1)
     else:
         # exp of [[h J, h g], [0, 0]] holds h phi_1(h J) g in its last column
         upper = torch.cat([A, h * g.to(wide).unsqueeze(-1)], dim=-1)
-        E = torch.matrix_exp(torch.cat([upper, torch.zeros_like(upper[..., :1, :])], dim=-2))
+        E = exponential(torch.cat([upper, torch.zeros_like(upper[..., :1, :])], dim=-2))
         moved = (E[..., :-1, :-1] @ x.unsqueeze(-1)).squeeze(-1) + E[..., :-1, -1]
     return moved.to(y.dtype)
 

@@ -31,7 +31,7 @@ from torch import Tensor
 
 from ..suite.errors import UsageError
 from .custom_field import drawn, parameter, whole_number, widened
-from .torch_field import Flow, Linear, Memo, TorchField, Weights, positive_size
+from .torch_field import Flow, Linear, Memo, TorchField, Weights, exponential, positive_size
 
 Value = TypeVar("Value")
 
@@ -173,7 +173,7 @@ class QUNN(TorchField):
     def _hopping(self, h: float, weights: Weights, linear: Linear) -> Flow:
         chain = -1j * h * widened(self._chain(weights[5]))
         if linear == "exact":
-            E = torch.matrix_exp(chain)
+            E = exponential(chain)
         else:
             eye = torch.eye(len(chain), dtype=chain.dtype, device=chain.device)
             E = torch.linalg.solve(eye - chain / 2, eye + chain / 2)

@@ -31,18 +31,23 @@ def listing(kind: str | None, as_json: bool) -> tuple[str, list[str]]:
 
 
 def _methods(as_json: bool) -> str:
-    """Every tableau with what its coefficients say of order, stability and structure."""
-    brief = import_module("odernn.solvers.facts").brief
+    """Every tableau with what its coefficients say of order, stability and structure, and its other names."""
+    known = list(entries("tableau").values())
+    brief, aliases = import_module("odernn.solvers.facts").brief, import_module("odernn.solvers.tableaux").ALIASES
+    also = {entry.name: [name for name, meant in aliases.items() if meant == entry.name] for entry in known}
     found: list[tuple[Entry, dict[str, Any] | str]] = []
-    for entry in entries("tableau").values():
+    for entry in known:
         try:
             found.append((entry, brief(load("tableau", entry.name))))
         except UsageError as error:  # a plugin that does not import
             found.append((entry, str(error)))
     if as_json:
-        said = [_facts(e) | (facts if isinstance(facts, dict) else {"error": facts}) for e, facts in found]
+        said = [
+            _facts(e) | {"aliases": also[e.name]} | (facts if isinstance(facts, dict) else {"error": facts})
+            for e, facts in found
+        ]
         return json.dumps(said, indent=1)
-    lines = [("name", "kind", "stages", "order", "stable", "structure", "real", "imaginary", "oscillator")]
+    lines = [("name", "kind", "stages", "order", "stable", "structure", "real", "imaginary", "oscillator", "also")]
     for entry, facts in found:
         if isinstance(facts, str):
             continue
@@ -52,7 +57,8 @@ def _methods(as_json: bool) -> str:
         ends = (facts[f"{axis}_stability_interval"] for axis in ("real", "imaginary"))
         numbers = (_short(value) for value in (*ends, facts["oscillator_limit"]))
         stages = str(facts["stages"] or "")
-        lines.append((entry.name, facts["family"], stages, f"{facts['order']}{pair}", stable, structure, *numbers))
+        order, names = f"{facts['order']}{pair}", ", ".join(also[entry.name])
+        lines.append((entry.name, facts["family"], stages, order, stable, structure, *numbers, names))
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     rows = ["  " + "  ".join(f"{v:{w}}" for v, w in zip(line, widths, strict=True)).rstrip() for line in lines]
     rows += [f"  {entry.name}: {facts}" for entry, facts in found if isinstance(facts, str)]
@@ -128,7 +134,7 @@ def _field(field: Any) -> dict[str, Any]:
     step = "tuned" if field.published_step is None else f"h = {field.published_step:g}"
     substeps = f" in {field.published_substeps} substeps" if field.published_substeps > 1 else ""
     return facts | {
-        "ode_order": "the number of hidden units" if getattr(field, "sites", False) else field.ode_order,
+        "ode_order": "the number of hidden units" if field.sites else field.ode_order,
         "published_method": f"{field.published_method}, {step}{substeps}",
         "frozen": field.frozen,
         "integrator": field.integrator,

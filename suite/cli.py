@@ -99,8 +99,8 @@ def parser() -> argparse.ArgumentParser:
     show = commands.add_parser("show", help="one name in full; a tableau with its Butcher array")
     show.add_argument("name", metavar="NAME")
     show.add_argument("--tableau", metavar="NAME", help="of a cell: its largest certified step under this tableau")
-    show.add_argument("--hidden", type=int, default=32, metavar="N", help="with --tableau: hidden units (default: 32)")
-    show.add_argument("--seed", type=int, default=0, metavar="N", help="with --tableau: of the weights (default: 0)")
+    show.add_argument("--hidden", type=int, metavar="N", help="with --tableau: hidden units (default: 32)")
+    show.add_argument("--seed", type=int, metavar="N", help="with --tableau: of the weights (default: 0)")
     show.add_argument("--json", action="store_true", help="as JSON")
 
     new = commands.add_parser("new", help="start a plugin package")
@@ -174,8 +174,12 @@ def _show(options: argparse.Namespace) -> int:
     if options.tableau is not None:
         from .promise import promised
 
-        print(promised(options.name, options.tableau, options.hidden, options.seed, options.json))
-        return 0
+        hidden = 32 if options.hidden is None else options.hidden
+        print(promised(options.name, options.tableau, hidden, options.seed or 0, options.json))
+        return PASSED
+    for option, value in (("--hidden", options.hidden), ("--seed", options.seed)):
+        if value is not None:
+            raise UsageError(f"{option} is of a cell's certified step: expected it with --tableau NAME.")
     print(shown(options.name, options.json))
     return PASSED
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 
 import pandas as pd
 
@@ -52,7 +53,7 @@ def build(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def _on_n(depth: float, stages: float, reaching: float, alone: float) -> str:
-    """The measured depth against the stages that reach the result; alone: that of the tableau on a general field."""
+    """The measured depth against the stages, with why it is less; alone: that of the tableau on a general field."""
     if math.isnan(depth):
         return "no result"
     if math.isinf(depth):
@@ -60,11 +61,16 @@ def _on_n(depth: float, stages: float, reaching: float, alone: float) -> str:
     expected = stages if math.isnan(reaching) else reaching
     if math.isnan(expected):
         return "has no stages"
-    if depth == expected:
-        return "as many as stages"
     if depth > expected:
         return "more than stages"
-    return "fewer: affine slopes" if alone > depth else "fewer: broken chain"
+    reasons = [] if math.isnan(stages) or expected >= stages else [_unreached(int(stages - expected))]
+    if depth < expected:
+        reasons.append("affine slopes" if alone > depth else "broken chain")
+    return f"fewer: {', '.join(reasons)}" if reasons else "as many as stages"
+
+
+def _unreached(count: int) -> str:
+    return "1 stage does not reach the result" if count == 1 else f"{count} stages do not reach the result"
 
 
 def _on_t(memory: float, ode_order: float) -> str:
@@ -79,7 +85,9 @@ def _brief(table: pd.DataFrame) -> pd.DataFrame:
     names = {"verdict on n": "on n", "verdict on t": "on t"}
     usual = [("as many" in n) and t in ("", "as claimed") for n, t in _verdicts(table)]
     brief = table.assign(usual=usual).sort_values("usual", kind="stable").drop(columns="usual")
-    return brief.replace({"verdict on n": short}).rename(columns=names)
+    brief = brief.replace({"verdict on n": short}).rename(columns=names)
+    brief["on n"] = [re.sub(r" stages? do(es)? not reach the result", " not reaching", told) for told in brief["on n"]]
+    return brief
 
 
 def _verdicts(table: pd.DataFrame) -> list[tuple[str, str]]:
@@ -106,10 +114,11 @@ TABLE = Table(
     title="Stages and order, measured",
     caption=(
         "n: nested evaluations of the nonlinearity in one step, from the degree of the polynomial that the step makes"
-        " of quadratic slopes, in exact arithmetic; reaching: stages that the result depends on. Fewer: the chain of "
-        "stages is broken, some do not read the one before; unbounded: the stages are solved for. t: lags of the "
-        "observed block that determine the next, from the rank of an observability matrix, beside the order of the "
-        "ODE. More than stages: substeps, or a slope that itself nests."
+        " of quadratic slopes, in exact arithmetic; reaching: stages that the result depends on. Fewer: some stages do "
+        "not reach the result (the last of a pair whose first slope it is, or one of the error estimate alone), or the "
+        "chain of those that do is broken, as some do not read the one before; unbounded: the stages are solved for. "
+        "t: lags of the observed block that determine the next, from the rank of an observability matrix, beside the "
+        "order of the ODE. More than stages: substeps, or a slope that itself nests."
     ),
     make=build,
     heading=("device", "dtype"),

@@ -24,6 +24,7 @@ def field(ode_order: int | None = None) -> EquationField:
         maps=(Map(a, ((0, dense()),)),),
         rhs=(-y / tau + sympy.tanh(a),),
         constants={"tau": 1.0},
+        positive=("tau",),
         reference="Funahashi, Nakamura, Approximation of dynamical systems by continuous time recurrent neural "
         "networks, Neural Networks 6 (1993) 801-806",
         published_step=0.6,

@@ -5,15 +5,7 @@ Published: a Lie splitting at step 1. Reading the map as a field is ours. See `s
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING
-
-from ..field import CustomField, order_of
-
-if TYPE_CHECKING:
-    import torch
-
-    from ..torch_field import TorchField
+from ..field import CustomField, made_by, order_of
 
 
 def field(ode_order: int | None = None) -> CustomField:
@@ -28,22 +20,10 @@ def field(ode_order: int | None = None) -> CustomField:
         ),
         reference="Jing et al., Tunable Efficient Unitary Neural Networks (EUNN) and their Application to RNNs, "
         "ICML 2017, arXiv:1612.05231",
-        make=_make,
+        make=made_by("eunn", "EUNN"),
         ode_order=2,
         constants={"layers": 4.0},
         published_step=1.0,
         published_method="lie",
         frozen="each part while the others act",
     )
-
-
-def _make(
-    input_size: int,
-    hidden_size: int,
-    constants: Mapping[str, float],
-    device: torch.device | str | None,
-    dtype: torch.dtype | None,
-) -> TorchField:
-    from ..eunn import EUNN
-
-    return EUNN(input_size, hidden_size, constants, device, dtype)

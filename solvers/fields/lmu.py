@@ -5,15 +5,7 @@ See `solvers.lmu_field`. Reading the map of h as an explicit Euler step is ours,
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING
-
-from ..field import CustomField, order_of
-
-if TYPE_CHECKING:
-    import torch
-
-    from ..torch_field import TorchField
+from ..field import CustomField, made_by, order_of
 
 
 def field(ode_order: int | None = None) -> CustomField:
@@ -26,22 +18,10 @@ def field(ode_order: int | None = None) -> CustomField:
         ),
         reference="Voelker, Kajic, Eliasmith, Legendre Memory Units: Continuous-Time Representation in Recurrent "
         "Neural Networks, NeurIPS 2019",
-        make=_make,
+        make=made_by("lmu_field", "LMU"),
         ode_order=2,
         constants={"theta": 20.0},
         published_step=1.0,
         published_method="lie",
         frozen="s over the whole step; the new m while h moves",
     )
-
-
-def _make(
-    input_size: int,
-    hidden_size: int,
-    constants: Mapping[str, float],
-    device: torch.device | str | None,
-    dtype: torch.dtype | None,
-) -> TorchField:
-    from ..lmu_field import LMU
-
-    return LMU(input_size, hidden_size, constants, device, dtype)

@@ -6,38 +6,11 @@ ode_order asked for must be the number of sites.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING
-
-from ...suite.errors import UsageError
-from ..field import CustomField, order_of
-
-if TYPE_CHECKING:
-    import torch
-
-    from ..torch_field import TorchField
+from ..field import CustomField, made_by, order_of
 
 
 def field(ode_order: int | None = None) -> CustomField:
     """The description; its ode_order is nominal until the number of sites is known."""
-    nominal = order_of("qunn", ode_order)
-
-    def make(
-        input_size: int,
-        hidden_size: int,
-        constants: Mapping[str, float],
-        device: torch.device | str | None,
-        dtype: torch.dtype | None,
-    ) -> TorchField:
-        from ..qunn import QUNN
-
-        if ode_order is not None and ode_order != hidden_size:
-            raise UsageError(
-                f"cell 'qunn' of {hidden_size} sites is an ODE of order {hidden_size}, not {ode_order}: expected "
-                "ode_order = hidden, or none."
-            )
-        return QUNN(input_size, hidden_size, constants, device, dtype)
-
     return CustomField(
         name="qunn",
         equation=(
@@ -48,8 +21,8 @@ def field(ode_order: int | None = None) -> CustomField:
         ),
         reference="this project's construction, after the abstract of Niu, Horesh, Chuang, Recurrent Neural Networks "
         "in the Eye of Differential Equations, arXiv:1904.12933",
-        make=make,
-        ode_order=nominal,
+        make=made_by("qunn", "QUNN"),
+        ode_order=order_of("qunn", ode_order),
         constants={"qubits": 2.0, "code": 0.0},
         published_step=1.0,
         published_method="strang",

@@ -5,15 +5,7 @@ Published: the Lie splitting of it at step 1. Reading the map as a field is ours
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING
-
-from ..field import CustomField, order_of
-
-if TYPE_CHECKING:
-    import torch
-
-    from ..torch_field import TorchField
+from ..field import CustomField, made_by, order_of
 
 
 def field(ode_order: int | None = None) -> CustomField:
@@ -26,21 +18,9 @@ def field(ode_order: int | None = None) -> CustomField:
             r"D_k &= \operatorname{diag}(e^{i \theta_k}), \quad R_k = I - 2 \frac{v_k v_k^*}{|v_k|^2}",
         ),
         reference="Arjovsky, Shah, Bengio, Unitary Evolution Recurrent Neural Networks, ICML 2016, arXiv:1511.06464",
-        make=_make,
+        make=made_by("urnn", "URNN"),
         ode_order=2,
         published_step=1.0,
         published_method="lie",
         frozen="each part while the others act",
     )
-
-
-def _make(
-    input_size: int,
-    hidden_size: int,
-    constants: Mapping[str, float],
-    device: torch.device | str | None,
-    dtype: torch.dtype | None,
-) -> TorchField:
-    from ..urnn import URNN
-
-    return URNN(input_size, hidden_size, constants, device, dtype)

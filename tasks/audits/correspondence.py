@@ -17,7 +17,8 @@ from scipy.integrate import solve_ivp
 from ...suite.contracts import Array, Audit, Budget, Outcome, RecurrentMap, Solver
 from ...suite.errors import Diverged, UsageError
 from ...suite.seeds import stream
-from .memory_order import Observed, memory_order
+from .limit import limit
+from .memory_order import memory_order
 from .order import observed_order
 from .published import ROWS, Published, exprnn, published, scornn, urnn
 
@@ -45,6 +46,17 @@ LADDER = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 FLOOR = 1e-12
 """Relative error that the reference (SciPy's DOP853 at rtol 1e-13) is trusted to."""
 
+RUNGS = 6
+"""The finest steps of the ladder, of which the limit is extrapolated: they leave a remainder of order p + 5."""
+
+LIMIT = 1e-8
+"""The largest relative distance of that limit from the exact flow. What the extrapolation leaves is below `SETTLED`, a
+tenth of this, and the rest of a right cell is rounding, 1e-12; a term of the field that is wrong by 1e-7 shows."""
+
+SETTLED, SHORTER = 1e-9, 3
+"""By how much the sixth rung may still move the limit, relatively; where it moves it more (parts that are faster than
+their sum), the intervals are halved, at most so often."""
+
 DISTANCE, HALVINGS = 0.1, 12
 """How far the exact solution must stay from a kink of the field; the intervals are halved until it does."""
 
@@ -60,10 +72,6 @@ KINKS: Mapping[str, _Distance] = MappingProxyType(
 
 JUMPS: Mapping[str, Callable[[Mapping[str, Array], Array], Array]] = MappingProxyType({"scornn": scornn.reflected})
 """Rows whose step begins with an involution that is no flow: it is undone before each of the small steps."""
-
-
-OBSERVED: Mapping[str, Observed] = MappingProxyType({"qunn": "unit"})
-"""Rows whose order is that of an equation for something else than block 0: of the QUNN, for the first site."""
 
 
 @runtime_checkable
@@ -88,7 +96,8 @@ class Correspondence(Audit):
     it (`Reweighted`), else they are listed as unexamined.
 
     Consistency: with ever smaller steps the cell tends to the exact flow of the field it states, inputs held between
-    jumps; the observed order (rule of the audit "order") is compared with the claim. A cell that claims to be no
+    jumps; the observed order (rule of the audit "order") is compared with the claim, and the limit, extrapolated from
+    the finest steps, with the flow: their relative distance limit_gap is at most 1e-8. A cell that claims to be no
     integrator (CfC) must have a gap instead: its published map at time 0 is not the identity; one with such a gap must
     not claim to be an integrator (of G(y) - y, which is true of every map G). An involution that is no
     flow (the reflection of scoRNN) is undone before each small step; where a field has kinks the solution is kept away
@@ -111,7 +120,7 @@ class Correspondence(Audit):
 
     def evaluate(self, solver: Solver, seed: int, budget: Budget) -> Outcome:
         """metrics: equality_error (one step and sequence), equality_error_one_step, wrong_error, memory_order, and
-        observed_order or gap_at_zero_step; curves: convergence {h, error}."""
+        observed_order and limit_gap, or gap_at_zero_step; curves: convergence {h, error}."""
         target = published(self.row)
         examined = [_generic(solver.recurrence(self.inputs, seed + k), seed + k) for k in range(DRAWS)]
         cell, unexamined = examined[0]
@@ -134,15 +143,16 @@ class Correspondence(Audit):
             reasons += _misfiled(errors[-1], facts["integrator"])
         if facts["integrator"]:
             try:
-                steps, errors = _convergence(self.row, cell, seed)
-                observed = observed_order(steps, errors, FLOOR)
-                reasons += _inconsistent(observed, facts.get("order"))
-                metrics |= {} if observed is None else {"observed_order": observed}
+                found = _convergence(self.row, cell, seed)
+                steps, errors = found.steps, found.errors
+                reasons += _inconsistent(found.observed, facts.get("order")) + _elsewhere(found)
+                metrics |= {} if found.observed is None else {"observed_order": found.observed}
+                metrics["limit_gap"] = found.gap
             except Diverged as error:
                 reasons.append(f"no limit of small steps was found: {error}")
         undecided = ""
         try:
-            metrics["memory_order"] = float(memory_order(cell, seed, observed=OBSERVED.get(self.row)))
+            metrics["memory_order"] = float(memory_order(cell, seed))
         except Diverged as error:
             undecided = str(error)
         else:
@@ -245,8 +255,20 @@ def _unequal(target: Published, cell: RecurrentMap, metrics: Mapping[str, float]
 # -------------------------------------------------------------------------------------------------------- consistency
 
 
-def _convergence(row: str, cell: RecurrentMap, seed: int) -> tuple[list[float], list[float]]:
-    """Steps and relative errors against the exact flow; steps whose solution is lost are left out."""
+@dataclass(frozen=True)
+class _Convergence:
+    """Steps and relative errors against the exact flow; the observed order; gap: of the extrapolated limit, which its
+    last rung moved by `moved`."""
+
+    steps: list[float]
+    errors: list[float]
+    observed: float | None
+    gap: float
+    moved: float
+
+
+def _convergence(row: str, cell: RecurrentMap, seed: int) -> _Convergence:
+    """On intervals that keep away from kinks and are short enough for the limit to settle; the first if none is."""
     rng = stream(seed, "correspondence/flow")
     inputs = rng.normal(size=(INTERVALS, BATCH, cell.inputs))
     begin = cell.start(BATCH) + rng.normal(size=(BATCH, cell.blocks, cell.hidden))
@@ -254,15 +276,24 @@ def _convergence(row: str, cell: RecurrentMap, seed: int) -> tuple[list[float], 
         begin = np.where(begin < 0, -1.0, 1.0) + begin
     rate = max(float(np.linalg.norm(cell.field_jacobian(begin, u), 2, axis=(1, 2)).max()) for u in inputs)
     held = min(HELD, TURN / rate) if rate > 0 else HELD
-    exact = _flow(row, cell, inputs, begin, held)
-    for _ in range(HALVINGS):
-        if exact is not None:
-            break
-        held /= 2
+    found: list[_Convergence] = []
+    for _ in range(HALVINGS + 1):
         exact = _flow(row, cell, inputs, begin, held)
-    if exact is None:
+        if exact is not None:
+            found.append(_ladder(row, cell, inputs, begin, held, exact))
+            if found[-1].moved <= SETTLED:
+                return found[-1]
+            if len(found) > SHORTER:
+                break
+        held /= 2
+    if not found:
         raise Diverged(f"the exact solution is within {DISTANCE:g} of a kink of the field at once")
-    steps, errors = [], []
+    return found[0]
+
+
+def _ladder(row: str, cell: RecurrentMap, inputs: Array, begin: Array, held: float, exact: Array) -> _Convergence:
+    """Steps whose solution is lost are left out. Raises `Diverged` where all are."""
+    steps, errors, ends = [], [], list[Array]()
     for count in LADDER:
         try:
             found = _stepped(row, cell, inputs, begin, held, count)
@@ -271,9 +302,15 @@ def _convergence(row: str, cell: RecurrentMap, seed: int) -> tuple[list[float], 
         if np.isfinite(found).all():
             steps.append(held / count)
             errors.append(_difference(found, exact))
+            ends.append(found)
     if not errors:
         raise Diverged(f"no step down to {held / LADDER[-1]:.1e} gave a finite solution")
-    return steps, errors
+    observed, claimed = observed_order(steps, errors, FLOOR), cell.facts.get("order")
+    if len(ends) < RUNGS or steps[-RUNGS] > 1.01 * 2 ** (RUNGS - 1) * steps[-1]:  # one of the finest was lost
+        return _Convergence(steps, errors, observed, math.nan, math.inf)
+    power = 1 if claimed is None or _inconsistent(observed, claimed) else max(1, int(claimed))
+    limits = limit(ends[-RUNGS:], power)
+    return _Convergence(steps, errors, observed, _difference(limits[0], exact), _difference(*limits))
 
 
 def _flow(row: str, cell: RecurrentMap, inputs: Array, begin: Array, held: float) -> Array | None:
@@ -320,6 +357,14 @@ def _inconsistent(observed: float | None, claimed: Any) -> list[str]:
         return ["its method claims no order to compare with"]
     if not abs(observed - claimed) <= CLOSE:
         return [f"its order against the flow of the stated field is {observed:.2f}, not {claimed}"]
+    return []
+
+
+def _elsewhere(found: _Convergence) -> list[str]:
+    if not found.moved <= SETTLED:
+        return [f"its limit of small steps is not known: the last of {RUNGS} rungs moves it by {found.moved:.1e}"]
+    if not found.gap <= LIMIT:
+        return [f"its limit of small steps is {found.gap:.1e} from the flow of the stated field"]
     return []
 
 

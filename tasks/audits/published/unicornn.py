@@ -14,23 +14,21 @@ from ....suite.contracts import Array
 
 PAPER = "Rusch, Mishra, UnICORNN, ICML 2021, arXiv:2103.05487"
 STEP: float | None = None
-WRONG = "the position moves by the plain step h: its factor sg(b_c) is missing"
+WRONG = "a full recurrent matrix: the units are coupled, a_i = sum_j w_j y_j instead of w_i y_i"
 
 
 def update(p: Mapping[str, Array], h: float, state: Array, u: Array) -> Array:
     """The published step: symplectic Euler, unit by unit."""
-    z = _kicked(p, h, state, u)
-    return np.stack([state[:, 0] + h * expit(p["b_c"]) * z, z], axis=1)
+    return _stepped(p, h, state, u, p["w"] * state[:, 0])
 
 
 def wrong(p: Mapping[str, Array], h: float, state: Array, u: Array) -> Array:
-    """The learned step in the momentum's update alone."""
-    z = _kicked(p, h, state, u)
-    return np.stack([state[:, 0] + h * z, z], axis=1)
+    """Every unit reads every other: the matrix whose rows are all w."""
+    return _stepped(p, h, state, u, state[:, 0] @ np.tile(p["w"], (len(p["w"]), 1)).T)
 
 
-def _kicked(p: Mapping[str, Array], h: float, state: Array, u: Array) -> Array:
+def _stepped(p: Mapping[str, Array], h: float, state: Array, u: Array, recurrent: Array) -> Array:
     y, z = state[:, 0], state[:, 1]
-    force = np.tanh(p["w"] * y + u @ p["V_y"].T + p["b_y"]) + p["constant:alpha"] * y
-    moved: Array = z - h * expit(p["b_c"]) * force
-    return moved
+    own = h * expit(p["b_c"])
+    z = z - own * (np.tanh(recurrent + u @ p["V_y"].T + p["b_y"]) + p["constant:alpha"] * y)
+    return np.stack([y + own * z, z], axis=1)
