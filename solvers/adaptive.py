@@ -1,10 +1,12 @@
-"""Step sizes from an embedded error estimate: the controller of the native backend, for NumPy and torch states.
+"""Step sizes from an embedded error estimate: the controllers of the native backend, for NumPy and torch states.
 
-Everything here is section II.4 of Hairer, Norsett, Wanner, *Solving Ordinary Differential Equations I* (2nd ed., 1993):
-the error norm (4.11), the elementary controller (4.13) with factors 0.9, 0.2 and 10 and no growth right after a
-rejection, and the starting step ("Starting Step Size", steps a to f). The exponent is 1 / (q + 1), q the smaller of
-both orders. A batch shares one step. Step sizes are plain numbers: gradients flow through the accepted steps, not
-through the choice of them.
+Section II.4 of Hairer, Norsett, Wanner, *Solving Ordinary Differential Equations I* (2nd ed., 1993): the error norm
+(4.11), the elementary controller (4.13) with factors 0.9, 0.2 and 10 and no growth right after a rejection, and the
+starting step ("Starting Step Size", steps a to f). The exponent is 1 / (q + 1), q the smaller of both orders. The PI
+controller is that of K. Gustafsson, *Control theoretic techniques for stepsize selection in explicit Runge-Kutta
+methods*, ACM Trans. Math. Softw. 17 (1991) 533-554, in the form of Hairer, Wanner, *Solving Ordinary Differential
+Equations II* (2nd ed., 1996), section IV.2, eq. (2.43). A batch shares one step. Step sizes are plain numbers:
+gradients flow through the accepted steps, not through the choice of them.
 """
 
 from __future__ import annotations
@@ -16,12 +18,18 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from ..suite.errors import Diverged
+from ..suite.errors import Diverged, unknown
 from .step import Slope, Stages, advance, change
 
 SAFETY, SMALLEST, LARGEST = 0.9, 0.2, 10.0
 STRETCH = 1.01
 """A step that leaves less than 1 % of itself before an output time is stretched to it."""
+PROPORTIONAL, INTEGRAL = 0.4, 0.7
+"""Times 1 / (q + 1), the exponents of the error before and of the last error in the PI controller (Gustafsson 1991)."""
+NEGLIGIBLE = 1e-4
+"""What the PI controller remembers at least of an error, so that a lucky step does not hold back the next one; as in
+the code DOPRI5 (Hairer, Norsett, Wanner, appendix)."""
+CONTROLLERS = ("elementary", "pi")
 
 
 @dataclass(frozen=True)
@@ -50,6 +58,23 @@ def factor(error: float, order: int) -> float:
     if error == 0:
         return LARGEST
     return float(min(LARGEST, max(SMALLEST, SAFETY * error ** (-1 / (order + 1)))))
+
+
+def check_controller(name: str) -> None:
+    """Raises `UsageError` for the name of no controller."""
+    if name not in CONTROLLERS:
+        raise unknown("controller", name, CONTROLLERS)
+
+
+def pi_factor(error: float, before: float | None, order: int) -> float:
+    """What the PI controller multiplies an accepted step by; before: the error of the accepted step before it.
+
+    Without one (at a start, after a rejection or a step that was cut short) it is the elementary `factor`.
+    """
+    if before is None or error == 0:
+        return factor(error, order)
+    change = SAFETY * error ** (-INTEGRAL / (order + 1)) * max(before, NEGLIGIBLE) ** (PROPORTIONAL / (order + 1))
+    return float(min(LARGEST, max(SMALLEST, change)))
 
 
 def first_step(slope: Slope, t: float, y: Any, k: Any, span: float, order: int, tolerance: Tolerance) -> float:
@@ -90,14 +115,25 @@ def explicit_attempt(slope: Slope, method: Stages) -> Try:
     return attempt
 
 
+Observer: TypeAlias = Callable[[float, Any, Any], None]
+"""Told of (t, y, slope) at the start and after every accepted step."""
+
+
 def integrate_adaptively(
-    slope: Slope, y: Any, times: Sequence[float], method: Stages | Try, order: int, tolerance: Tolerance
+    slope: Slope,
+    y: Any,
+    times: Sequence[float],
+    method: Stages | Try,
+    order: int,
+    tolerance: Tolerance,
+    controller: str = "elementary",
+    observe: Observer | None = None,
 ) -> tuple[list[Any], int, int]:
     """States at every time of `times` (landed on, not interpolated), accepted and rejected steps, of a smooth slope.
 
     method: an explicit pair, or how a step is tried; a step whose stage equations are not solved is rejected.
     Evaluations: 2 at the start; of an explicit pair len(method) - 1 an attempt, and without FSAL one more after each
-    accepted step but the last.
+    accepted step but the last; after that one too with `observe`.
     Raises `Diverged` where the step falls under ten units in the last place of t, the solution having left the finite
     numbers or the problem being too stiff for the method.
     """
@@ -108,6 +144,9 @@ def integrate_adaptively(
     t = times[0]
     first = slope(t, y)
     h = first_step(slope, t, y, first, times[-1] - t, order, tolerance)
+    if observe is not None:
+        observe(t, y, first)
+    before: float | None = None
     for end in times[1:]:
         after_rejection = False
         while t < end:
@@ -119,22 +158,27 @@ def integrate_adaptively(
                 tried = attempt(t, y, step, first)
             except Diverged:
                 rejected += 1
-                h, after_rejection = SMALLEST * step, True
+                h, after_rejection, before = SMALLEST * step, True, None
                 if h < 10 * math.ulp(t):
                     raise
                 continue
             error = tolerance.norm(tried.error, y, tried.y)
-            scaled = step * factor(error, order)
             if error <= 1:
                 accepted += 1
+                scaled = step * (pi_factor(error, before, order) if controller == "pi" else factor(error, order))
                 if after_rejection:
                     scaled = min(scaled, step)
                 # a step cut short by an output time says little about the one that was planned
+                before = None if lands and step < h else error
                 h = max(scaled, h) if lands and step < h else scaled
                 t, y, after_rejection = (end if lands else t + step), tried.y, False
                 first = tried.last
+                if observe is not None:
+                    first = slope(t, y) if first is None else first
+                    observe(t, y, first)
             else:
                 rejected += 1
-                h, first, after_rejection = min(scaled, SAFETY * step), tried.first, True
+                h, first = min(step * factor(error, order), SAFETY * step), tried.first
+                after_rejection, before = True, None
         states.append(y)
     return states, accepted, rejected

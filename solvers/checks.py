@@ -17,6 +17,8 @@ from ..suite.catalogue import load
 from ..suite.checks import BrokenRuleError, Verdict
 from .backends import find_backend
 from .fields import field_of
+from .forecaster_checks import forecaster_rules
+from .forecasters import FORECASTERS
 from .partitioned_tableau import PartitionedTableau
 from .spec import BASELINES, TRUE_FIELD, find_method, find_tableau
 from .tableau import Tableau
@@ -90,7 +92,8 @@ def check_tableau(name: str) -> list[Verdict]:
 
 
 def check_cell(name: str) -> list[Verdict]:
-    """Shapes, dtypes, batch equivariance, continuation, gradient; of an equation also Jacobian, order, reference."""
+    """Shapes, dtypes, batch equivariance, continuation, gradient; of an equation also Jacobian, order, reference; of a
+    forecaster see `forecaster_checks`."""
     import torch
 
     if name == TRUE_FIELD:
@@ -98,6 +101,8 @@ def check_cell(name: str) -> list[Verdict]:
     previous = torch.get_rng_state()
     torch.manual_seed(0)
     try:
+        if name in FORECASTERS:
+            return _verdicts(forecaster_rules(name))
         rules = _recurrence_rules(name)
         if name not in BASELINES:
             rules += _equation_rules(name)

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
 from functools import lru_cache
 from math import prod
 from typing import Any, TypeAlias
@@ -37,14 +38,17 @@ class Problem:
 
     With a `JacobianField`, N counts the batch and blocks are vectors; otherwise the whole state is one vector, N = 1,
     and the Jacobian comes from automatic (torch) or finite differences (NumPy). Complex states are vectors of real
-    pairs. Linear algebra of 16-bit states is in float32. jacobian_calls: Jacobians evaluated in forward passes.
+    pairs. Linear algebra of 16-bit states is in float32. jacobian_calls: Jacobians evaluated in forward passes. rtol,
+    atol: the tolerance of a step, of which stage equations may use a small part; 0: they are solved to rounding.
     """
 
-    def __init__(self, rate: Rate, y0: Any, numpy: bool, blocks: int = 1) -> None:
+    def __init__(self, rate: Rate, y0: Any, numpy: bool, blocks: int = 1, rtol: float = 0.0, atol: float = 0.0) -> None:
         self.rate, self.numpy, self.blocks = rate, numpy, blocks
         self.algebra: Algebra = NumpyAlgebra() if numpy else TorchAlgebra()
         self.count = Count()
         self.jacobian_calls = 0
+        self.rtol, self.atol = rtol, atol
+        self._start: tuple[Any, Any, float, Any] | None = None
         shape = tuple(y0.shape)
         self.shape = shape if blocks == 1 else (*shape[:-1], shape[-1] // blocks)
         self.dtype = y0.dtype
@@ -115,6 +119,13 @@ class Problem:
         """df/dy (N, D, D), without a graph; finite differences count as evaluations of the field."""
         self.jacobian_calls += 1
         return self.jacobian_of(self.rate, blocks, t, self.rate.drive, self.rate.weights)
+
+    def jacobian_at_start(self, y: Any, blocks: Blocks, t: float) -> Any:
+        """`jacobian` at the start of a step; where the step before was rejected, the one found for it."""
+        drive = self.rate.drive
+        if self._start is None or self._start[0] is not y or self._start[1] is not drive or self._start[2] != t:
+            self._start = (y, drive, t, self.jacobian(blocks, t))
+        return self._start[3]
 
     def jacobian_of(
         self, f: Callable[[Any, Any], Any], blocks: Blocks, t: Any, drive: Any, weights: tuple[Any, ...]
@@ -188,8 +199,20 @@ class Problem:
         return value.detach(), value.requires_grad
 
 
-def advance_step(problem: Problem, plan: Schedule, t: float, y: Any, h: float, where: str = "") -> tuple[Any, Any]:
-    """One step: the new state, and h sum_i (b_i - b_hat_i) k_i, or None without an error row.
+@dataclass(frozen=True)
+class Step:
+    """A step made: the new state; of a pair the estimated error, and the slope at the new state where a stage is it.
+
+    error: h sum_i (b_i - b_hat_i) k_i, or for a plan that is `filtered` (I - gamma h J)^-1 times it, without a graph.
+    """
+
+    y: Any
+    error: Any = None
+    last: Any = None
+
+
+def advance_step(problem: Problem, plan: Schedule, t: float, y: Any, h: float, where: str = "") -> Step:
+    """One step.
 
     Evaluations: every call of the whole field counts one. A field that gives slopes by block counts one for each
     stage at which some slope is evaluated, and one for each such stage in each Newton iteration: two for the LSTM's
@@ -198,7 +221,7 @@ def advance_step(problem: Problem, plan: Schedule, t: float, y: Any, h: float, w
     the sentence.
     """
     if not plan.explicit and 0 in y.shape:
-        return y, y
+        return Step(y, y)
     return _Step(problem, plan, t, y, h, where).run()
 
 
@@ -216,7 +239,7 @@ class _Step:
         self.simplified: dict[Any, Solve | None] = {}
         self.at_start: Any = None
 
-    def run(self) -> tuple[Any, Any]:
+    def run(self) -> Step:
         plan, problem = self.plan, self.problem
         for group in plan.groups:
             if group.unknown:
@@ -230,9 +253,16 @@ class _Step:
                 self.slopes.update({(stage, k): slope for k, slope in zip(wanted, found, strict=True)})
         new = problem.joined([self.value(k, row) for k, row in enumerate(plan.weights)])
         if not plan.error:
-            return new, None
+            return Step(new)
         nothing = [b * 0 for b in self.start]
-        return new, problem.joined([self.shifted(nothing[k], k, row) for k, row in enumerate(plan.error)])
+        error = problem.joined([self.shifted(nothing[k], k, row) for k, row in enumerate(plan.error)])
+        if plan.filtered:
+            # its stages share one matrix, so one was factorised
+            (damp,) = self.simplified.values()
+            with problem.quiet():
+                error = error if damp is None else problem.block(damp(problem.vector(error)))
+        # the recovered slope: the field itself would magnify the rounding of stiff components
+        return Step(new, error, None if plan.closing is None else self.slopes[(plan.closing, 0)])
 
     def time(self, c: float) -> float:
         return self.t + c * self.h if c else self.t
@@ -302,7 +332,7 @@ class _Step:
         def matrix(z: Any) -> Any:
             if z is None:
                 if self.at_start is None:
-                    self.at_start = problem.jacobian(self.start, self.t)
+                    self.at_start = problem.jacobian_at_start(self.y, self.start, self.t)
                 return newton_matrix(group, plan, h, lambda node: self.at_start, algebra)
             parts = increments(z)
             found = {
@@ -336,6 +366,8 @@ class _Step:
                 offset=algebra.join(offsets, -1),
                 near=algebra.largest(vector_of_all(problem, self.start)),
                 simplified=self.simplified[key],
+                rtol=problem.rtol,
+                atol=problem.atol,
             )
             try:
                 z = solve(system, algebra, problem.eps, problem.count)

@@ -28,6 +28,8 @@ def integrate(
     atol: float | None = None,
     steps: int = 1,
     jacobian: Callable[..., Any] | None = None,
+    controller: str = "elementary",
+    dense: bool = False,
 ) -> Solution:
     """Solve y' = f(t, y), or y' = f(t, y, u) with an input held constant on each interval, from y0 at t[0].
 
@@ -37,13 +39,14 @@ def integrate(
     equal ones. tableau: a Runge-Kutta method, explicit or implicit, or a partitioned one, which takes the first half of
     the last axis as position, the second as momentum. jacobian: for implicit ones, jacobian(t, y) or jacobian(t, y, u)
     with states (..., D), returning df/dy (..., D, D); without it the whole state is one vector, and its Jacobian comes
-    from finite (NumPy) or automatic (torch) differences.
+    from finite (NumPy) or automatic (torch) differences. With rtol and backend "native": controller "pi" chooses steps
+    by a PI controller; dense = True lets steps pass over the times of t and interpolates there, with the order of the
+    method, so that many times cost little; the input then jumps only where its value changes.
 
     Returns a `Solution`: states (len(t), *y0.shape), f_calls, accepted, rejected, and for implicit methods counts of
-    their work. Gradients flow to y0 and u and, where
-    f is a torch.nn.Module, to its parameters; tensors that a plain function closes over get theirs from "native" and
-    "torchdiffeq" only. Raises `UsageError` for arguments that make no sense, `Diverged` where the solution leaves the
-    finite numbers.
+    their work. Gradients flow to y0 and u and, where f is a torch.nn.Module, to its parameters; tensors that a plain
+    function closes over get theirs from "native" and "torchdiffeq" only. Raises `UsageError` for arguments that make no
+    sense, `Diverged` where the solution leaves the finite numbers.
     """
     table = named_method(tableau) if isinstance(tableau, str) else tableau
     engine = find_backend(backend) if isinstance(backend, str) else backend
@@ -51,6 +54,9 @@ def integrate(
         raise UsageError(f"steps = {steps!r}: expected an integer of at least 1.")
     if rtol is None and atol is not None:
         raise UsageError("atol was given without rtol: expected both, or neither for a fixed grid.")
+    if rtol is None and (dense or controller != "elementary"):
+        what = "dense = True" if dense else f"controller = {controller!r}"
+        raise UsageError(f"{what} belongs to steps chosen by an error estimate: expected rtol with it.")
     if rtol is not None and steps != 1:
         raise UsageError("steps belongs to a fixed grid and rtol to an adaptive one: expected only one of them.")
     if not callable(f):
@@ -72,7 +78,7 @@ def integrate(
         if not isinstance(table, Tableau):
             raise UsageError(f"method {table.name!r} has no embedded weights: expected a pair, or no rtol.")
         tolerance = rtol / 1000 if atol is None else atol
-        return engine.adaptive(field, start, times, table, rtol, tolerance, u, weights)
+        return engine.adaptive(field, start, times, table, rtol, tolerance, u, weights, controller, dense)
     if steps == 1:
         return engine.fixed(field, start, times, table, u, weights)
     fine = [a + (b - a) * k / steps for a, b in itertools.pairwise(times) for k in range(steps)] + times[-1:]

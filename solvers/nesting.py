@@ -80,7 +80,7 @@ def _measured(parts: Sequence[PartPattern], chosen: Method, substeps: int) -> Ne
         found = _depth(parts, chosen, substeps, 0)
         if math.isinf(found):  # finite, and no circle: infinite would say that stages are solved for
             raise UsageError(f"a step of {chosen.name!r} nests deeper than {LONGEST}: too deep to be measured.")
-        return Nesting(found, reaching=_reaching(chosen))
+        return Nesting(found, reaching=_reaching(chosen), broken=_broken(chosen))
     depths = tuple(_depth(parts, chosen, substeps, sweeps) for sweeps in SWEEPS)
     grows = all(after > before for before, after in pairwise(depths))
     return Nesting(math.inf if grows else depths[-1], SWEEPS, depths, _reaching(chosen))
@@ -90,6 +90,13 @@ def _reaching(chosen: Method) -> int | None:
     if isinstance(chosen, Splitting):
         return None
     return len(active(chosen)) if isinstance(chosen, Tableau) and chosen.explicit else chosen.stages
+
+
+def _broken(chosen: Method) -> tuple[int, ...]:
+    """The explicit stages, from 1, that do not read the one before: a chain through all of them is not possible."""
+    if not isinstance(chosen, Tableau) or not chosen.explicit:
+        return ()
+    return tuple(i + 1 for i in range(1, chosen.stages) if chosen.A[i][i - 1] == 0)
 
 
 def _closed(chosen: Tableau | PartitionedTableau, slopes: Sequence[Pattern]) -> bool:

@@ -50,7 +50,9 @@ class Group:
 class Schedule:
     """A method made ready for a field: rows[k][i] of A and weights[k], the row b, of each block k, and the groups.
 
-    error: b - b_hat of each block, () where no error is asked for. reads: the field's dependencies.
+    error: b - b_hat of each block, () where no error is asked for. reads: the field's dependencies. closing: of a pair,
+    the stage that is the result. filtered: the error estimate of a pair grows without bound with the stiffness and is
+    to be multiplied by (I - gamma h J)^-1, gamma the one diagonal coefficient of its stages.
     """
 
     name: str
@@ -59,6 +61,8 @@ class Schedule:
     error: tuple[FloatRow, ...]
     reads: Dependencies
     groups: tuple[Group, ...]
+    closing: int | None = None
+    filtered: bool = False
 
     @property
     def blocks(self) -> int:
@@ -115,7 +119,30 @@ def schedule(method: Tableau | PartitionedTableau, reads: Dependencies = WHOLE, 
                 continue
         groups.append(Group((call,)))
     difference = tuple(_row([x - y for x, y in zip(b[k], hat[k], strict=True)]) for k in range(len(hat)))
-    return Schedule(method.name, rows, tuple(_row(row) for row in b), difference, reads, tuple(groups))
+    weights = tuple(_row(row) for row in b)
+    closing, filtered = None, False
+    if hat and isinstance(method, Tableau):
+        closing = next((i for i, row in enumerate(rows[0]) if row == weights[0] and (i, 0) in reach), None)
+        filtered = unbounded_estimate(method)
+    return Schedule(method.name, rows, weights, difference, reads, tuple(groups), closing, filtered)
+
+
+def unbounded_estimate(pair: Tableau) -> bool:
+    """Whether the error estimate E(z) = R(z) - R_hat(z) of y' = z y grows like z for a pair whose first stage is
+    explicit and whose others share one diagonal coefficient: such an estimate is useless for stiff components.
+
+    With A = ((0, 0), (a, B)) and d = b - b_hat, E(z) / z tends to d_1 - d_rest B^-1 a (Hairer, Wanner II, IV.3,
+    eq. 3.2, at infinity). The remedy is that of M. E. Hosea, L. F. Shampine, Appl. Numer. Math. 20
+    (1996) 21-37: the filtered estimate E(z) / (1 - gamma z), of the same order and bounded.
+    """
+    if pair.explicit or not pair.diagonally_implicit or pair.b_hat is None or pair.A[0][0] or pair.stages < 2:
+        return False
+    diagonal = {pair.A[i][i] for i in range(1, pair.stages)}
+    if len(diagonal) != 1 or not all(diagonal):
+        return False
+    A, d = pair.arrays.A, pair.arrays.b - np.array([float(x) for x in pair.b_hat])
+    growth = d[0] - d[1:] @ np.linalg.solve(A[1:, 1:], A[1:, 0])
+    return bool(abs(growth) > 1e-10 * np.abs(d).max())
 
 
 def _row(values: Sequence[Any]) -> FloatRow:

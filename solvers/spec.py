@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from functools import lru_cache
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, get_args
 
+from ..suite.catalogue import entries as catalogued
 from ..suite.catalogue import load
-from ..suite.errors import UsageError, nearest, unknown
+from ..suite.errors import MissingPackage, UsageError, nearest, unknown
 from .backends import find_backend
 from .field import CustomField, Scheme
 from .fields import field_of
+from .forecasters import FORECASTERS, rung_of
+from .library_methods import LIBRARIES, check_name
 from .partitioned_tableau import PartitionedTableau
 from .splitting import Splitting
 from .stability import imaginary_stability_interval, real_stability_interval, stability_function
@@ -26,6 +30,16 @@ if TYPE_CHECKING:
 BASELINES = ("lstm", "gru")
 TRUE_FIELD = "true-field"
 DTYPES = ("float32", "float64", "bfloat16")
+OUTPUTS = ("land", "dense")
+CONTROLLERS = ("elementary", "pi")
+
+EXAMINED = ("correspondence", "stages", "certificate", "norm", "memory-capacity", "parameters")
+"""Audits that look at a cell in float64 on the CPU, whatever is asked: other devices are refused."""
+
+OF_CELLS = (*EXAMINED, "stability")
+
+FORECASTS = ("chaos", "transfer", "learned-ivp")
+"""Tasks that give a series to forecast, which is what `FORECASTERS` learn from."""
 
 
 @dataclass(frozen=True)
@@ -35,12 +49,16 @@ class Spec:
     cell: a name of the catalogue. tableau, backend: by name; absent for the library baselines. Learned cells: step h
     (of the cell's own time), substeps per input or rtol and atol, hidden units, ode_order, the field's constants
     (`gamma`, ...), init, gain and input_gain (how its weights start, see `solvers.field.Init`). True field: `steps` per
-    reported interval, or `step` (time units, at most this long), or `rtol` with `atol`. forget_bias: of the lstm, a
-    number or "chrono".
+    reported interval, or `step` (time units, at most this long), or `rtol` with `atol`; then controller: "elementary"
+    or "pi"; output: "land" on every reported time or "dense" output between steps; method: instead of a tableau, the
+    library's own method of that name in its backend; parameter_error: relative error of every parameter of the
+    equation, for a field that is nearly right. forget_bias: of the lstm, a number or "chrono". options: of a forecaster
+    of the ladder, every entry of its own with its value.
     """
 
     cell: str
     tableau: str | None = None
+    method: str | None = None
     backend: str | None = None
     engine: str = "general"
     step: float | None = None
@@ -48,6 +66,9 @@ class Spec:
     substeps: int = 1
     rtol: float | None = None
     atol: float | None = None
+    controller: str | None = None
+    output: str | None = None
+    parameter_error: float | None = None
     hidden: int = 32
     ode_order: int | None = None
     init: str | None = None
@@ -55,14 +76,17 @@ class Spec:
     input_gain: float | None = None
     forget_bias: float | str = 1.0
     constants: Mapping[str, float] = field(default_factory=dict)
+    options: Mapping[str, Any] = field(default_factory=dict)
 
 
 def parse(entries: Mapping[str, Any]) -> Spec:
     """Entries of an experiment file -> `Spec`. Raises `UsageError` with one sentence for anything that cannot run."""
     if "cell" not in entries:
         raise UsageError("a solver needs a 'cell': the name of a learned cell, of a baseline, or 'true-field'.")
-    known = {f.name for f in fields(Spec)} - {"constants"}
+    known = {f.name for f in fields(Spec)} - {"constants", "options"}
     cell = entries["cell"]
+    if cell in FORECASTERS:
+        return _forecaster(entries)
     constants = _constants(cell)
     for key in entries:
         if key not in known and key not in constants:
@@ -85,6 +109,27 @@ def parse(entries: Mapping[str, Any]) -> Spec:
     return spec
 
 
+def _forecaster(entries: Mapping[str, Any]) -> Spec:
+    """The spec of a rung of the ladder, which has entries of its own."""
+    rung = rung_of(entries["cell"])
+    options = rung.checked(entries)
+    if not rung.is_field:
+        return Spec(rung.name, options=options)
+    for key in ("tableau", "backend"):
+        if not isinstance(entries.get(key), str):
+            raise UsageError(f"cell {rung.name!r} needs a {key!r}.")
+    spec = Spec(rung.name, entries["tableau"], None, entries["backend"], options=options)
+    spec = replace(spec, substeps=entries.get("substeps", 1))
+    _check_numbers(spec)
+    method = find_tableau(entries["tableau"])
+    find_backend(entries["backend"])
+    if entries["backend"] != "native" and not method.explicit:
+        raise UsageError(
+            f"tableau {method.name!r} is not explicit: backend 'native' alone steps it, {spec.backend!r} not."
+        )
+    return spec
+
+
 def _constants(cell: str) -> dict[str, float]:
     return {} if cell in BASELINES or cell == TRUE_FIELD else dict(field_of(cell).constants)
 
@@ -96,6 +141,15 @@ def _check_numbers(spec: Spec) -> None:
             continue
         if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value) or value <= 0:
             raise UsageError(f"solver entry {name!r} is {value!r}: expected a positive number.")
+    wrong = spec.parameter_error
+    if wrong is not None and (
+        isinstance(wrong, bool) or not isinstance(wrong, int | float) or not math.isfinite(wrong)
+    ):
+        raise UsageError(f"solver entry 'parameter_error' is {wrong!r}: expected a finite number, such as 0.001.")
+    for name, known in (("output", OUTPUTS), ("controller", CONTROLLERS)):
+        value = getattr(spec, name)
+        if value is not None and value not in known:
+            raise unknown(f"solver entry {name!r}", str(value), known)
     for name in ("steps", "substeps", "hidden", "ode_order"):
         value = getattr(spec, name)
         if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
@@ -116,11 +170,20 @@ def _check_baseline(spec: Spec, entries: Mapping[str, Any]) -> None:
 
 
 def _check_integrator(spec: Spec, entries: Mapping[str, Any]) -> None:
+    if spec.method is not None:
+        _check_library_method(spec, entries)
+        return
     if spec.tableau is None or spec.backend is None:
         missing = "tableau" if spec.tableau is None else "backend"
         raise UsageError(f"cell {spec.cell!r} needs a {missing!r}.")
     method = find_method(spec.tableau)
     find_backend(spec.backend)
+    _check_package(spec.backend)
+    if spec.backend == "diffrax" and spec.cell != TRUE_FIELD:
+        raise UsageError(
+            f"cell {spec.cell!r} is learned through gradients, and backend 'diffrax' passes none to torch: expected "
+            "'native', 'torchdiffeq' or 'scipy'."
+        )
     if spec.backend != "native" and not (isinstance(method, Tableau) and method.explicit):
         raise UsageError(
             f"tableau {method.name!r} is not explicit: backend 'native' alone steps it, {spec.backend!r} not."
@@ -133,7 +196,16 @@ def _check_integrator(spec: Spec, entries: Mapping[str, Any]) -> None:
         raise UsageError(
             f"tableau {method.name!r} has no embedded weights and cannot run adaptively: leave out 'rtol'."
         )
+    if spec.rtol is None and (spec.output or spec.controller):
+        raise UsageError("solver entries 'output' and 'controller' belong to an adaptive solver: give 'rtol' too.")
+    if (spec.output or spec.controller) and spec.backend != "native":
+        raise UsageError(f"'output' and 'controller' are options of backend 'native', not of {spec.backend!r}.")
     if spec.cell != TRUE_FIELD:
+        for key in ("output", "controller", "parameter_error"):
+            if key in entries:
+                raise UsageError(
+                    f"cell {spec.cell!r} is learned and has no {key!r}: that is an option of 'true-field'."
+                )
         if "steps" in entries:
             raise UsageError(f"cell {spec.cell!r} takes one step an input and has no 'steps': expected 'substeps'.")
         if spec.rtol is not None and "substeps" in entries:
@@ -149,6 +221,31 @@ def _check_integrator(spec: Spec, entries: Mapping[str, Any]) -> None:
     for key in ("hidden", "ode_order", "init", "gain", "input_gain", "substeps"):
         if key in entries:
             raise UsageError(f"cell 'true-field' learns nothing and has no {key!r}.")
+    if sum(value is not None for value in (spec.step, spec.steps, spec.rtol)) > 1:
+        raise UsageError("a true-field solver takes one of 'step', 'steps' and 'rtol', not several.")
+
+
+def _check_package(backend: str) -> None:
+    """Raises `MissingPackage` for the one backend whose library is optional, without importing it."""
+    if backend == "diffrax" and find_spec("diffrax") is None:
+        raise MissingPackage("backend 'diffrax' needs a package: pip install 'diffrax>=0.7,<0.8'")
+
+
+def _check_library_method(spec: Spec, entries: Mapping[str, Any]) -> None:
+    """A library's own method: for the true field alone, in that library's backend. The backend knows the names."""
+    if spec.cell != TRUE_FIELD:
+        raise UsageError(f"cell {spec.cell!r} takes a 'tableau', not a library's 'method': that is for 'true-field'.")
+    if spec.tableau is not None:
+        raise UsageError("a solver takes a 'tableau' of ours or a library's 'method', not both.")
+    if spec.backend not in LIBRARIES:
+        raise UsageError(f"backend {spec.backend!r} has no methods of its own: expected one of {', '.join(LIBRARIES)}.")
+    _check_package(spec.backend)
+    check_name(spec.backend, spec.method or "")
+    for key in ("hidden", "ode_order", "init", "gain", "input_gain", "substeps", "output", "controller", "forget_bias"):
+        if key in entries:
+            raise UsageError(f"a library's own method has no {key!r}.")
+    if spec.atol is not None and spec.rtol is None:
+        raise UsageError("solver entry 'atol' goes with 'rtol'.")
     if sum(value is not None for value in (spec.step, spec.steps, spec.rtol)) > 1:
         raise UsageError("a true-field solver takes one of 'step', 'steps' and 'rtol', not several.")
 
@@ -178,20 +275,43 @@ def validate(entries: Mapping[str, Any], task: Mapping[str, Any], device: str = 
     if dtype not in DTYPES:
         raise UsageError(f"unknown dtype {dtype!r}: {nearest(dtype, DTYPES)}")
     name = task.get("name")
-    if name in ("ivp", "order") and spec.cell != TRUE_FIELD:
+    if spec.cell in FORECASTERS:
+        _check_forecaster(spec, name, device, dtype)
+        return
+    if name in ("ivp", "order", "conformance", "lyapunov", "ceiling") and spec.cell != TRUE_FIELD:
         raise UsageError(f"task {name!r} is for cell 'true-field', not for the learned cell {spec.cell!r}.")
+    if name in OF_CELLS and spec.cell in BASELINES:
+        raise UsageError(f"task {name!r} examines a field, and cell {spec.cell!r} is a library baseline and none.")
+    if name in OF_CELLS and name != "stages" and spec.cell == TRUE_FIELD:
+        raise UsageError(f"task {name!r} examines a recurrent cell: cell 'true-field' is none.")
+    if name in EXAMINED and not device.startswith("cpu"):
+        raise UsageError(f"task {name!r} computes in float64 on the CPU, not on {device!r}: leave out --device.")
     if spec.cell == TRUE_FIELD and name in ("copying", "adding"):
         raise UsageError(f"task {name!r} has no field of its own: cell 'true-field' cannot run it.")
     if spec.cell == TRUE_FIELD and spec.backend == "scipy" and dtype != "float64":
         raise UsageError(f"backend 'scipy' integrates in float64 only, not in {dtype}.")
     if spec.backend == "scipy" and not device.startswith("cpu"):
         raise UsageError(f"backend 'scipy' runs on the CPU only, not on {device!r}.")
+    if spec.backend == "diffrax" and not device.startswith("cpu"):
+        raise UsageError(f"backend 'diffrax' runs on the CPU only here, not on {device!r}.")
     if dtype == "bfloat16" and spec.backend not in (None, "native"):
         raise UsageError(f"dtype bfloat16 runs on backend 'native' alone, not on {spec.backend!r}.")
     if dtype == "bfloat16" and spec.cell == TRUE_FIELD:
         raise UsageError("cell 'true-field' integrates in float32 or float64, not in bfloat16.")
     if device.startswith("mps") and dtype == "float64":
         raise UsageError("device 'mps' has no float64: expected dtype float32.")
+
+
+def _check_forecaster(spec: Spec, task: Any, device: str, dtype: str) -> None:
+    rung = rung_of(spec.cell)
+    if task in catalogued("task") and not catalogued("task")[task].distribution and task not in FORECASTS:
+        raise UsageError(f"cell {spec.cell!r} forecasts a series and task {task!r} has none: expected 'chaos'.")
+    if not device.startswith("cpu"):
+        raise UsageError(f"cell {spec.cell!r} runs on the CPU only, not on {device!r}.")
+    if dtype not in rung.dtypes:
+        raise UsageError(f"cell {spec.cell!r} computes in {' or '.join(rung.dtypes)}, not in {dtype}.")
+    if spec.backend == "scipy" and dtype != "float64":
+        raise UsageError(f"backend 'scipy' integrates in float64 only, not in {dtype}.")
 
 
 def find_method(name: str) -> Method:
@@ -212,12 +332,20 @@ def find_tableau(name: str) -> Tableau:
 
 def engine_of(entries: Mapping[str, Any]) -> str:
     """What carries out a solver's arithmetic, as its rows say it: the entry, else the cell's own choice."""
-    return str(entries.get("engine") or ("torch" if entries.get("cell") in BASELINES else "general"))
+    cell = entries.get("cell")
+    if cell in FORECASTERS and not rung_of(cell).updates:
+        return "numpy"
+    return str(entries.get("engine") or ("torch" if cell in BASELINES else "general"))
 
 
 def properties_of(spec: Spec) -> dict[str, Any]:
     """What a row says of any solver: every entry that has a value, and the facts of its tableau."""
-    entries = {key: value for key, value in asdict(spec).items() if value is not None and key != "constants"}
+    if spec.cell in FORECASTERS:
+        stepped = {"tableau": spec.tableau, "backend": spec.backend, "substeps": spec.substeps}
+        facts = {"solver": {"cell": spec.cell, **(stepped if spec.tableau else {}), **spec.options}}
+        return facts | (_method_properties(find_tableau(spec.tableau)) if spec.tableau else {})
+    left_out = ("constants", "options")
+    entries = {key: value for key, value in asdict(spec).items() if value is not None and key not in left_out}
     if spec.cell in BASELINES:
         entries = {key: entries[key] for key in ("cell", "hidden")}
         entries |= {"forget_bias": spec.forget_bias} if spec.cell == "lstm" else {}
@@ -225,6 +353,8 @@ def properties_of(spec: Spec) -> dict[str, Any]:
     learned = {} if spec.cell == TRUE_FIELD else {**_constants(spec.cell), **spec.constants}
     unused = ("forget_bias", *(("hidden", "substeps") if spec.cell == TRUE_FIELD else ()))
     entries = {key: value for key, value in entries.items() if key not in unused} | learned
+    if spec.method is not None:
+        return {"solver": entries}
     return {"solver": entries, **_method_properties(find_method(spec.tableau or ""))}
 
 

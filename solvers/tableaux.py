@@ -491,6 +491,8 @@ ALIASES: Mapping[str, str] = MappingProxyType(
     {
         "explicit-midpoint": "midpoint",
         "ssp22": "heun2",
+        "heun": "heun2",
+        "ralston": "ralston2",
         "bs32": "bogacki-shampine32",
         "bosh3": "bogacki-shampine32",
         "rk4-classic": "rk4",
@@ -503,7 +505,6 @@ ALIASES: Mapping[str, str] = MappingProxyType(
         "bs54": "bogacki-shampine54",
         "vern6": "verner65",
         "vern7": "verner76",
-        "dopri8": "dop853",
         "forward-euler": "euler",
         "explicit-euler": "euler",
         "implicit-euler": "backward-euler",
@@ -534,6 +535,7 @@ ALIASES: Mapping[str, str] = MappingProxyType(
         "zoh": "lie",
         "zero-order-hold": "lie",
         "strang-marchuk": "strang",
+        "cayley": "lie-cayley",
     }
 )
 """Other names in use for some of them."""

@@ -165,10 +165,12 @@ def _defining(kind: str, folder: str, attribute: str) -> Iterator[Entry]:
 def _tasks() -> Iterator[Entry]:
     yield from _defining("task", "tasks", "TASK")
     yield from _defining("task", "tasks/audits", "TASK")
+    yield from _defining("task", "tasks/chaos", "TASK")
 
 
 def _cells() -> Iterator[Entry]:
     yield from _defining("cell", "solvers/fields", "field")
+    yield from _defining("cell", "solvers/forecasters", "FORECASTER")
     for name, summary in _CELLS_WITHOUT_FILE.items():
         yield Entry("cell", name, summary, "odernn.solvers.solver")
 

@@ -14,7 +14,6 @@ from typing import Any, ClassVar, Literal, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from .equation import Equation
 from .errors import Diverged
 
 Array = npt.NDArray[Any]
@@ -27,7 +26,8 @@ class Budget:
     """How much learning a point may do. Part of its identity.
 
     updates: optimiser steps; batch: sequences in each; learning_rate: of Adam; clip: bound of the gradient norm
-    (0: none); evaluations: how many times along the way the test loss is recorded (for the learning curve).
+    (0: none); evaluations: how many times along the way the test loss is recorded (for the learning curve); decay: the
+    fraction of itself to which the learning rate falls along half a cosine (1: it stays).
     """
 
     updates: int = 300
@@ -35,6 +35,7 @@ class Budget:
     learning_rate: float = 1e-2
     clip: float = 1.0
     evaluations: int = 20
+    decay: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -72,7 +73,8 @@ class Trajectory:
     """A solved initial value problem: y[i] at time t[i], with what it cost.
 
     t: (n,); y: (n, ..., dimension). f_calls counts evaluations of the field (a batched one counts once). accepted and
-    rejected count steps; a fixed grid rejects none.
+    rejected count steps; a fixed grid rejects none; -1: the library does not say. Of implicit methods: evaluations of
+    the Jacobian, and factorizations of the matrices of Newton's method.
     """
 
     t: Array
@@ -80,6 +82,50 @@ class Trajectory:
     f_calls: int
     accepted: int
     rejected: int = 0
+    jacobian_calls: int = 0
+    factorizations: int = 0
+
+
+class VectorField(Protocol):
+    """y' = f(t, y), written once: what `suite.equation.Equation` and `suite.matrix_equation.MatrixEquation` are."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def dimension(self) -> int: ...
+
+    def function(self, library: str = "numpy") -> Any:
+        """f(t, y) for y (..., dimension) in "numpy", "torch" or "jax"; in "numba" a compiled f(t, y, out) for y of
+        shape (dimension,). Where the field reads an input, f(t, y, u). Raises `UsageError` for a library it has no
+        form for."""
+        ...
+
+    def jacobian(self, library: str = "numpy") -> Any:
+        """df/dy(t, y) of shape (..., dimension, dimension), in the same libraries; "numba": J(t, y, out)."""
+        ...
+
+    def latex(self) -> str: ...
+
+
+class ClosedLoop(Protocol):
+    """A forecaster that runs on its own output, as one map of its whole state, in float64.
+
+    A state is (batch, size): whatever the model remembers, and its last forecast.
+    """
+
+    def start(self, context: Array) -> Array:
+        """The state (batch, size) after reading a context (time, batch, inputs); it observes the next time's forecast.
+
+        So `observe(start(context))` forecasts the time after the context's last, and each `step` goes one further.
+        """
+        ...
+
+    def step(self, state: Array) -> Array: ...
+
+    def observe(self, state: Array) -> Array:
+        """The forecast (batch, inputs) that the state holds."""
+        ...
 
 
 class Forecaster(Protocol):
@@ -97,19 +143,42 @@ class Forecaster(Protocol):
         """One further step with inputs (batch, inputs) from the remembered state; its output (batch, outputs)."""
         ...
 
+    def closed_loop(self, increment: Array) -> ClosedLoop:
+        """The model fed with its own output: the next input is input + increment * output, increment (inputs,)."""
+        ...
+
+
+class Flow(Protocol):
+    """An autonomous field on the task's own state, given or learned, that can be stepped by any method."""
+
+    def slope(self, y: Array) -> Array:
+        """dy/dt (..., dimension) at y (..., dimension), float64."""
+        ...
+
+    def rollout(
+        self, y0: Array, t: Array, tableau: str, substeps: int = 1, dtype: str = "float64", backend: str = "native"
+    ) -> Trajectory:
+        """`substeps` equal steps of the method between two times of t, from y0 (n, dimension).
+
+        Raises `Diverged`, `UsageError`.
+        """
+        ...
+
 
 @dataclass(frozen=True)
 class Nesting:
     """depth: nested evaluations of the nonlinearity in one step, infinite where equations are solved for the stages.
 
     sweeps, depths: the account for such: the depth after so many sweeps of fixed-point iteration; reaching: stages that
-    the result depends on, None for what has no stages.
+    the result depends on, None for what has no stages; broken: those explicit stages, from 1, that do not read the
+    stage before.
     """
 
     depth: float
     sweeps: tuple[int, ...] = ()
     depths: tuple[float, ...] = ()
     reaching: int | None = None
+    broken: tuple[int, ...] = ()
 
 
 class RecurrentMap(Protocol):
@@ -200,11 +269,27 @@ class Solver(Protocol):
         """Train a fresh model on the task. Raises `UsageError` where `learns` is False."""
         ...
 
-    def solve(self, equation: Equation, y0: Array, t: Array) -> Trajectory:
+    def solve(self, equation: VectorField, y0: Array, t: Array, inputs: Array | None = None) -> Trajectory:
         """Integrate the equation from y0 (..., dimension) at t[0] and report at every time of t.
 
-        Raises `UsageError` where `learns` is True, `Diverged` where the solution leaves the finite numbers.
+        inputs: (len(t) - 1, k), each held on its interval [t[i], t[i + 1]): then the field is f(t, y, u). Raises
+        `UsageError` where `learns` is True, `Diverged` where the solution leaves the finite numbers.
         """
+        ...
+
+    def flow(self, equation: VectorField) -> Flow:
+        """The given equation as a flow that any method can step. Raises `UsageError` where `learns` is True."""
+        ...
+
+    def gradient(self, equation: VectorField, y0: Array, t: Array, cotangent: Array) -> Array:
+        """d(cotangent . y(t[-1])) / d y0, by the backend's own differentiation of the discrete solution.
+
+        All (dimension,). Raises `UsageError` where `learns` is True or the backend has no gradient.
+        """
+        ...
+
+    def in_backend(self, name: str) -> Solver:
+        """The same method in another backend."""
         ...
 
     def nesting(self, seed: int) -> Nesting:
@@ -229,11 +314,15 @@ class Solver(Protocol):
 
 @dataclass(frozen=True)
 class Learned:
-    """A trained model and the account of its training; cell: the trained recurrence for audits, None for a baseline."""
+    """A trained model and the account of its training.
+
+    cell: the trained recurrence for audits, None for a baseline; flow: the learned field, of a model that is one.
+    """
 
     forecaster: Forecaster
     outcome: Outcome
     cell: RecurrentMap | None = None
+    flow: Flow | None = None
 
 
 class Task(ABC):
@@ -308,20 +397,61 @@ class LearningTask(Task):
 
 
 @dataclass(frozen=True)
+class Feedback:
+    """How much of a model's own forecast it is fed in training.
+
+    truth: the weight a in [0, 1] of the true next input; the model reads a * truth + (1 - a) * its own forecast (1 is
+    teacher forcing; generalised teacher forcing of Hess et al. 2023, arXiv:2306.04406, has a below 1). warmup: so many
+    first steps of a sequence read the truth alone. length: of the sequence, only so many steps after the warm-up enter
+    the loss (a growing window); None: all.
+    """
+
+    truth: float = 1.0
+    warmup: int = 0
+    length: int | None = None
+
+
+class ForecastTask(LearningTask):
+    """A learning task on an autonomous series: the next input is input + increment * output.
+
+    What closed-form forecasters learn from, and what closed-loop training needs.
+    """
+
+    @property
+    @abstractmethod
+    def sampling(self) -> float:
+        """Time between two samples, in the equation's unit."""
+
+    @property
+    @abstractmethod
+    def increment(self) -> Array:
+        """(inputs,)."""
+
+    @abstractmethod
+    def series(self) -> Array:
+        """The training data as the learner sees them: (samples, series, inputs), standardised."""
+
+    @abstractmethod
+    def feedback(self, progress: float) -> Feedback | None:
+        """What the training loop does at that fraction of its updates; None: plain teacher forcing."""
+
+
+@dataclass(frozen=True)
 class InitialValueProblem:
     """y' = f(t, y), y(t0) = y0, with a reference value at t1.
 
     reference: y(t1), correct to at least 14 significant digits of its largest component; source: where the problem is
-    published; how: how the reference was computed.
+    published; how: how the reference was computed; stiff: for which explicit methods are the wrong choice.
     """
 
-    equation: Equation
+    equation: VectorField
     y0: tuple[float, ...]
     t0: float
     t1: float
     reference: tuple[float, ...]
     source: str
     how: str
+    stiff: bool = False
 
 
 class Audit(Task):

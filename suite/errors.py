@@ -10,6 +10,10 @@ class UsageError(ValueError):
     """The command, a file or an argument is wrong. The message is one sentence: what was wrong, what was expected."""
 
 
+class MissingPackage(UsageError):  # noqa: N818 (says what is missing)
+    """An optional package is not installed; the message ends with the pip line."""
+
+
 class Diverged(ArithmeticError):  # noqa: N818 (an outcome, not a mistake)
     """A computation left the finite numbers, or its loss grew past any use; the message says which and when."""
 

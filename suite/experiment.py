@@ -25,8 +25,14 @@ TOP = ("name", "summary", "seeds", "dtype", "grid", *SECTIONS)
 GRID = ("seeds", "dtype", *SECTIONS)
 DTYPES = ("float32", "float64", "bfloat16")
 NAMES = ("task.name", "solver.cell", "solver.tableau", "solver.backend")
+LATER = ("decay",)
+"""Budget keys younger than published rows: a point has them only where they are given, so that its id stays."""
+
 TRUE_FIELD = "true-field"
-"""The cell that learns nothing; a budget of updates means nothing to it and is left out of its points."""
+"""The cell that learns nothing."""
+
+UNTRAINED = (TRUE_FIELD, "climatology", "persistence", "parroting", "nvar", "esn", "polynomial-field")
+"""Cells that are not trained by updates: a budget of them means nothing to them and is left out of their points."""
 
 
 @dataclass(frozen=True)
@@ -243,8 +249,9 @@ def _point(values: Mapping[str, Any], device: str) -> Point:
         section, _, name = key.partition(".")
         if name:
             sections[section][name] = value
-    learns = sections["solver"].get("cell") != TRUE_FIELD
-    budget = _budget() | sections["budget"] if learns else {}
+    trained = sections["solver"].get("cell") not in UNTRAINED
+    defaults = {key: value for key, value in _budget().items() if key not in LATER}
+    budget = defaults | sections["budget"] if trained else {}
     seed, dtype = values["seed"], values["dtype"]
     return {**sections, "budget": budget, "seed": seed, "device": device, "dtype": dtype}
 

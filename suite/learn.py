@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import math
 import time
-from typing import Any, Protocol
+from collections.abc import Callable
+from copy import deepcopy
+from typing import Any, Protocol, cast
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from .contracts import Array, Batch, Budget, Learned, LearningTask, Outcome
+from .contracts import Array, Batch, Budget, ClosedLoop, Feedback, ForecastTask, Learned, LearningTask, Outcome
 from .errors import Diverged
 from .seeds import stream
 
@@ -54,6 +57,58 @@ class TorchForecaster:
         outputs, self._state = self._call(inputs[None], self._state)
         last: Array = outputs[-1]
         return last
+
+    def closed_loop(self, increment: Array) -> ClosedLoop:
+        copy = deepcopy(cast(torch.nn.Module, self._model)).to(device="cpu").double()
+        return TorchLoop(cast(SequenceModel, copy), np.asarray(increment, dtype=np.float64))
+
+
+class TorchLoop:
+    """A model fed with its own output (the hub's `ClosedLoop`), in the precision of its weights, on the CPU.
+
+    model: in float64. A state is the tensors that the model passes on from step to step, flattened side by side, and
+    the last forecast.
+    """
+
+    def __init__(self, model: SequenceModel, increment: Array) -> None:
+        self._model, self._increment = model, increment
+        # torch.nn has the batch second in a state, a cell first: it is the axis that grows with the batch
+        states = [self._run(np.zeros((1, batch, len(increment))), None)[1] for batch in (2, 3)]
+        two, three = map(_leaves, states)
+        self._bare = isinstance(states[0], Tensor)
+        self._axes = [
+            next(i for i, n in enumerate(a.shape) if n != b.shape[i]) for a, b in zip(two, three, strict=True)
+        ]
+        self._shapes = [a.movedim(axis, 0).shape[1:] for a, axis in zip(two, self._axes, strict=True)]
+
+    def start(self, context: Array) -> Array:
+        outputs, state = self._run(context, None)
+        return self._join(state, context[-1] + self._increment * outputs[-1].numpy())
+
+    def step(self, state: Array) -> Array:
+        forecast = self.observe(state)
+        outputs, after = self._run(forecast[None], self._split(state))
+        return self._join(after, forecast + self._increment * outputs[-1].numpy())
+
+    def observe(self, state: Array) -> Array:
+        return state[:, -len(self._increment) :]
+
+    def _run(self, inputs: Array, state: Any) -> tuple[Tensor, Any]:
+        with torch.no_grad():
+            return self._model(torch.as_tensor(inputs, dtype=torch.float64), state)
+
+    def _join(self, state: Any, forecast: Array) -> Array:
+        leaves = [leaf.movedim(axis, 0).flatten(1) for leaf, axis in zip(_leaves(state), self._axes, strict=True)]
+        return np.concatenate([leaf.numpy() for leaf in leaves] + [forecast], axis=1)
+
+    def _split(self, state: Array) -> Any:
+        sizes = [shape.numel() for shape in self._shapes]
+        parts = torch.as_tensor(state[:, : sum(sizes)]).split(sizes, dim=1)
+        leaves = [
+            part.reshape(len(state), *shape).movedim(0, axis).contiguous()
+            for part, shape, axis in zip(parts, self._shapes, self._axes, strict=True)
+        ]
+        return leaves[0] if self._bare else tuple(leaves)
 
 
 class _Objective:
@@ -110,6 +165,25 @@ def gradient_ratio(model: SequenceModel, objective: _Objective, tensors: tuple[T
     return norm(slopes[: len(early)]) / bottom if bottom > 0 else None
 
 
+def with_feedback(model: SequenceModel, x: Tensor, feedback: Feedback, increment: Tensor) -> Tensor:
+    """Outputs of a model that reads its own forecasts beside the truth, as `Feedback` says, comparable with the targets
+    of teacher forcing: at an input u in place of the true x, the forecast u + increment * output stands for the output
+    (u - x) / increment + output. Gradients flow through the forecasts.
+
+    x: (time, batch, inputs); increment: (inputs,). Returns (time', batch, inputs), time' <= time.
+    """
+    count = len(x) if feedback.length is None else min(len(x), feedback.warmup + feedback.length)
+    warm = min(max(1, feedback.warmup), count)
+    head, state = model(x[:warm])
+    outputs, forecast = [head], x[warm - 1] + increment * head[-1]
+    for true in x[warm:count]:
+        u = feedback.truth * true + (1 - feedback.truth) * forecast
+        out, state = model(u.unsqueeze(0), state)
+        forecast = u + increment * out[0]
+        outputs.append(out + (u - true) / increment)
+    return torch.cat(outputs)
+
+
 def learn(
     model: SequenceModel, task: LearningTask, seed: int, budget: Budget, device: torch.device, dtype: torch.dtype
 ) -> Learned:
@@ -121,6 +195,7 @@ def learn(
     """
     objective = _Objective(task, device, dtype)
     optimiser = torch.optim.Adam(model.parameters(), lr=budget.learning_rate)
+    forward = _forward(model, task, device, dtype)
     rng = stream(seed, f"{task.name}/train")
     validation = objective.tensors(task.batch(VALIDATION_SIZE, stream(seed, f"{task.name}/validation")))
     zeros = torch.zeros(*validation[0].shape[:2], task.outputs, dtype=dtype, device=device)
@@ -135,9 +210,11 @@ def learn(
         _note(metrics, "gradient_ratio_before", gradient_ratio(model, objective, validation))
         for update in range(1, budget.updates + 1):
             x, targets, weights = objective.tensors(task.batch(budget.batch, rng))
-            loss = objective(model(x)[0], targets, weights)
+            outputs = forward(x, (update - 1) / budget.updates)
+            loss = objective(outputs, targets[: len(outputs)], weights[: len(outputs)])
             value = float(loss.detach())
             _check(value, bound, "loss", update)
+            optimiser.param_groups[0]["lr"] = budget.learning_rate * decayed(budget.decay, update / budget.updates)
             optimiser.zero_grad(set_to_none=True)
             loss.backward()
             size = torch.nn.utils.clip_grad_norm_(model.parameters(), budget.clip or float("inf"))
@@ -163,6 +240,26 @@ def learn(
         reason=reason,
     )
     return Learned(TorchForecaster(model, device, dtype), outcome)
+
+
+def decayed(last: float, progress: float) -> float:
+    """The factor of the learning rate: half a cosine from 1 at progress 0 down to `last` at 1."""
+    return last + (1 - last) * 0.5 * (1 + math.cos(math.pi * progress))
+
+
+def _forward(
+    model: SequenceModel, task: LearningTask, device: torch.device, dtype: torch.dtype
+) -> Callable[[Tensor, float], Tensor]:
+    """(x, fraction of the updates done) -> the outputs that enter the loss."""
+    if not isinstance(task, ForecastTask):
+        return lambda x, progress: model(x)[0]
+    increment = torch.as_tensor(task.increment, dtype=dtype, device=device)
+
+    def outputs(x: Tensor, progress: float) -> Tensor:
+        feedback = task.feedback(progress)
+        return model(x)[0] if feedback is None else with_feedback(model, x, feedback, increment)
+
+    return outputs
 
 
 def _note(metrics: dict[str, float], name: str, value: float | None) -> None:

@@ -55,12 +55,58 @@ _MEASURED = (
     Metric("equality_error_one_step", "1", "lower", "the same difference after one step"),
     Metric("wrong_error", "1", "none", "the same difference from a deliberately wrong cell: must not be small"),
     Metric("gap_at_zero_step", "1", "none", "distance of the map at time 0 from the identity; 0 for an integrator"),
+    Metric("limit_gap", "1", "lower", "distance of the extrapolated limit of small steps from the exact flow"),
     Metric("nesting_depth", "1", "none", "n: nested evaluations of the nonlinearity in a step; infinite if implicit"),
     Metric("memory_order", "1", "none", "t: lags of the observed block that determine the next"),
     Metric("cases", "1", "none", "cases with a certificate that the hunt tried to break"),
     Metric("violations", "1", "lower", "cases that grow although their step is certified"),
     Metric("worst_growth", "1", "none", "largest growth seen in a case, in the certified norm"),
     Metric("tightness", "1", "higher", "certified step over the smallest step seen at which something grows"),
+)
+_FORECAST = (
+    Metric("valid_prediction_time_03", "Lyapunov time", "higher", "the valid prediction time at a threshold of 0.3"),
+    Metric("valid_prediction_time_05", "Lyapunov time", "higher", "the valid prediction time at a threshold of 0.5"),
+    Metric("valid_prediction_time_limit", "Lyapunov time", "higher", "of the learned field itself, solved accurately"),
+    Metric("valid_prediction_time_best", "Lyapunov time", "higher", "largest median over every way it was stepped"),
+    Metric("nrmse_limit", "1", "lower", "nrmse of the learned field itself, solved accurately"),
+    Metric("smape", "%", "lower", "200 |u - v| / (|u| + |v|), mean over one Lyapunov time: 0 to 200"),
+    Metric("state_space_divergence", "nat", "lower", "KL divergence of visits to state space, true from generated"),
+    Metric("state_space_divergence_floor", "nat", "none", "the same of two independent true samples of that size"),
+    Metric("escaped", "1", "lower", "share of generated points outside the box of the true attractor, or lost"),
+    Metric("hellinger", "1", "lower", "Hellinger distance of power spectra, mean over components: 0 to 1"),
+    Metric("hellinger_floor", "1", "none", "the same of two independent true samples of that size"),
+    Metric("correlation_dimension", "1", "none", "Grassberger-Procaccia dimension of what was generated, to 0.1"),
+    Metric("correlation_dimension_true", "1", "none", "the same of a true sample of that size"),
+    Metric("lyapunov_max", "1/time", "none", "largest Lyapunov exponent, per unit of the equation's time"),
+    Metric("lyapunov_max_error", "1/time", "none", "its standard error"),
+    Metric("lyapunov_sum", "1/time", "none", "sum of as many leading exponents as the system has components"),
+    Metric("lyapunov_sum_exact", "1/time", "none", "that sum where theory gives it: the mean divergence of the field"),
+    Metric("kaplan_yorke", "1", "none", "Kaplan-Yorke dimension of these exponents"),
+    Metric("kaplan_yorke_error", "1", "none", "its standard error"),
+    Metric("flow_lyapunov_max", "1/time", "none", "lyapunov_max of the exact flow, not of the stepped map"),
+    Metric("flow_lyapunov_max_error", "1/time", "none", "its standard error"),
+    Metric("flow_kaplan_yorke", "1", "none", "Kaplan-Yorke dimension of the exact flow"),
+    Metric("flow_kaplan_yorke_error", "1", "none", "its standard error"),
+    Metric("ceiling", "Lyapunov time", "none", "largest median valid prediction time of a method over its steps"),
+    Metric("ceiling_step", "time", "none", "the step that reaches it"),
+    Metric("agreement", "Lyapunov time", "none", "time up to which independent true solutions agree"),
+    Metric("field_error", "1", "lower", "norm of learned minus true field over the true's, rms on the attractor"),
+    Metric("refinement_gap", "1", "lower", "error over one sample at a refined step over that at the trained step"),
+    Metric("bias_order", "1", "none", "slope of log field error against log step: the order of the trainer"),
+)
+_NUMERICAL = (
+    Metric("trajectory_error", "1", "lower", "largest error along the way, over the reference's largest component"),
+    Metric("reference_error", "1", "none", "error of that reference trajectory at its end"),
+    Metric("error_scaled", "1", "lower", "maximum relative error of a component at the final time"),
+    Metric("coefficient_error", "1", "lower", "largest difference of recovered from claimed coefficients A, b, c"),
+    Metric("trajectory_gap", "1", "lower", "largest relative difference from a plain loop on the same grid"),
+    Metric("restart_gap", "1", "none", "largest relative difference that starting afresh half-way makes"),
+    Metric("real_interval", "1", "none", "length of the stable interval of -h lambda, measured by running"),
+    Metric("imaginary_interval", "1", "none", "length of the stable interval of h lambda / i, measured by running"),
+    Metric("calls_per_step", "1", "lower", "evaluations of the field a step"),
+    Metric("gradient_gap", "1", "lower", "largest relative difference of the gradient from the native one"),
+    Metric("jump_error", "1", "lower", "error after an input that jumps between steps, relative"),
+    Metric("jump_order", "1", "none", "observed order where the input jumps"),
 )
 _EXAMINED = (
     Metric("inside", "1", "none", "share of h lambda in the region of stability, lambda eigenvalues of df/dy"),
@@ -81,7 +127,7 @@ _WITH_BASELINE = (
 
 
 def _table() -> Mapping[str, Metric]:
-    table = {metric.name: metric for metric in _MEASURED}
+    table = {metric.name: metric for metric in (*_MEASURED, *_FORECAST, *_NUMERICAL)}
     for name in _WITH_BASELINE:
         metric = table[name]
         summary = f"the task's reference predictor: {metric.summary}"
@@ -146,6 +192,18 @@ def nrmse(truth: Array, prediction: Array, sigma: Array | float) -> float:
     """Root mean square of `normalised_error` over every time and forecast given; infinite if one is not finite."""
     with np.errstate(over="ignore"):
         return float(np.sqrt(np.mean(normalised_error(truth, prediction, sigma) ** 2)))
+
+
+def smape(truth: Array, prediction: Array) -> float:
+    """Symmetric mean absolute percentage error: mean of 200 |u - v| / (|u| + |v|), from 0 to 200; 0 / 0 counts as 0.
+
+    truth, prediction: (...), in physical units, for it changes when zero is moved. A prediction that is not finite
+    counts as 200. As in Gilpin 2021 (arXiv:2110.05266), where a factor 100 is also found: that one ends at 100.
+    """
+    with np.errstate(over="ignore", invalid="ignore"):
+        apart, size = np.abs(truth - prediction), np.abs(truth) + np.abs(prediction)
+        share = np.where(size > 0.0, apart / np.where(size > 0.0, size, 1.0), 0.0)
+    return float(200.0 * np.where(np.isfinite(prediction), share, 1.0).mean())
 
 
 def valid_prediction_time(errors: Array, dt: float, exponent: float, threshold: float = 0.4) -> tuple[Array, Array]:

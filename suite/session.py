@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from .catalogue import PUBLISHED, build_task
-from .errors import PLUGIN_ERRORS, UsageError, unknown
-from .experiment import TRUE_FIELD, Experiment, load_experiment, values_of
+from .errors import PLUGIN_ERRORS, MissingPackage, UsageError, unknown
+from .experiment import UNTRAINED, Experiment, load_experiment, values_of
 from .pool import GIB, Limits, run_all, warm_up
 from .progress import Pace, Progress, duration
 from .row import FAILURES, FILE, Point, Row, Rows, describe, existing, identity, read, writer
@@ -120,7 +120,7 @@ def resolve(device: str) -> str:
 def _plan(experiment: Experiment, rows: Rows, device: str, request: Request) -> _Plan:
     for sentence in rows.torn:
         say(f"odernn: {sentence}")
-    points = [_placed(point, device, experiment.name) for point in experiment.points()]
+    points = _runnable(experiment, device)
     left = sum(point["device"] == "cpu" for point in points)
     if device not in ("auto", "cpu") and left:
         say(f"odernn: {left} of {len(points)} points cannot run on {device} and stay on the CPU, as their rows say.")
@@ -133,16 +133,39 @@ def _plan(experiment: Experiment, rows: Rows, device: str, request: Request) -> 
     return _Plan(experiment, _folder(request, experiment), points, rows, [p for p in points if missing(p)])
 
 
+def _runnable(experiment: Experiment, device: str) -> list[Point]:
+    """The points on their devices, less those whose optional package is missing: they run once it is installed.
+
+    Raises `MissingPackage` where no point is left, `UsageError` where one cannot run at all.
+    """
+    points: list[Point] = []
+    lacking: dict[str, int] = {}
+    for point in experiment.points():
+        try:
+            points.append(_placed(point, device, experiment.name))
+        except MissingPackage as error:
+            sentence = str(error).rpartition(": pip ")
+            told = f"pip {sentence[2]}" if sentence[1] else str(error)
+            lacking[told] = lacking.get(told, 0) + 1
+    for told, count in lacking.items():
+        say(f"odernn: {count} points of {experiment.name} are left out, as they need a package: {told}")
+    if not points:
+        raise MissingPackage(f"no point of {experiment.name} can run here: {' and '.join(lacking)}")
+    return points
+
+
 def _placed(point: Point, device: str, experiment: str) -> Point:
     """The point on its device, checked; on the CPU where it cannot run on the GPU, as with a library of the CPU alone.
 
     "auto" takes the GPU for a point that learns. Raises `UsageError` for a point that cannot run on the CPU either.
     """
     if device == "auto":
-        device = "cuda" if point["solver"]["cell"] != TRUE_FIELD and _has_cuda() else "cpu"
+        device = "cuda" if point["solver"]["cell"] not in UNTRAINED and _has_cuda() else "cpu"
     if device != "cpu":
         try:
             return _checked(point, device, experiment)
+        except MissingPackage:
+            raise
         except UsageError:
             pass  # whatever is wrong on the CPU too is said below
     return _checked(point, "cpu", experiment)
@@ -155,6 +178,8 @@ def _checked(point: Point, device: str, experiment: str) -> Point:
         import_module("odernn.solvers.solver").validate(point["solver"], point["task"], device, point["dtype"])
     except PLUGIN_ERRORS as error:  # a plugin may raise anything where it is built
         said = str(error) if isinstance(error, UsageError) else f"{type(error).__name__}: {error}"
+        if isinstance(error, MissingPackage):
+            raise MissingPackage(said) from error
         raise UsageError(f"{experiment}, point {describe(placed)!r}: {said}") from error
     return placed
 

@@ -1,4 +1,6 @@
-"""Classic initial value problems as data: the equation, its start, its end and the value there.
+"""Classic initial value problems as data: the equation, its start, its end and the value there; all of them by name.
+
+Those of DETEST that are not here are in `tasks/detest.py`, the stiff ones in `tasks/stiff_problems.py`.
 
 Longer than most files because the reference values are part of the data; `tasks/references.py` recomputes them.
 
@@ -17,6 +19,8 @@ import sympy
 
 from ..suite.contracts import InitialValueProblem
 from ..suite.equation import TIME, Equation, symbols
+from .detest import DETEST
+from .stiff_problems import STIFF
 
 HOW = (
     "Taylor method of order 43 in 48 decimal digits, every datum taken as the exact binary64 number, rounded to the "
@@ -200,6 +204,22 @@ def _kepler() -> InitialValueProblem:
     )
 
 
+def _henon_heiles() -> InitialValueProblem:
+    x, y, u, v = symbols("x y u v")
+    return InitialValueProblem(
+        equation=Equation("henon-heiles", (x, y, u, v), (u, v, -x - 2 * x * y, -y - x**2 + y**2)),
+        y0=(0.0, 0.1, 0.5, 0.0),
+        t0=0.0,
+        t1=100.0,
+        reference=(0.22514698918543194, 0.39201065358528797, 0.18818797399243553, -0.14132567096172777),
+        source=(
+            "M. Henon & C. Heiles, Astron. J. 69 (1964) 73-79; energy 0.12967, between 1/8 and 1/6, where most orbits "
+            "are chaotic; the start is that of SciMLBenchmarks, Henon-Heiles energy conservation"
+        ),
+        how=HOW,
+    )
+
+
 def _driven() -> InitialValueProblem:
     x, y = symbols("x y")
     return InitialValueProblem(
@@ -234,7 +254,10 @@ PROBLEMS: Mapping[str, InitialValueProblem] = MappingProxyType(
             _fitzhugh_nagumo(),
             _rigid_body(),
             _kepler(),
+            _henon_heiles(),
             _driven(),
+            *DETEST,
+            *STIFF,
         )
     }
 )

@@ -113,6 +113,15 @@ class Backend(ABC):
         atol: float,
         drives: Sequence[Any] | None = None,
         weights: tuple[Any, ...] = (),
+        controller: str = "elementary",
+        dense: bool = False,
     ) -> Solution:
         """Steps chosen from the embedded error; states reported at every time of `times`; the solver restarts where
-        the drive jumps. Raises `UsageError` for a tableau without embedded weights."""
+        the drive jumps.
+
+        controller: "elementary", or "pi" for a PI controller of step sizes. dense: steps are cut at jumps of the drive
+        and at the end alone, states between them are interpolated with the order of the method; intervals whose drives
+        are the same are then one. Without it every time of `times` ends a step, and every drive starts anew.
+        Raises `UsageError` for a tableau without embedded weights, and for a controller or dense output that the
+        backend does not have.
+        """

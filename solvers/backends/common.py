@@ -10,6 +10,7 @@ from typing import Any, final
 import numpy as np
 
 from ...suite.errors import Diverged, UsageError
+from ..adaptive import check_controller
 from ..partitioned_tableau import PartitionedTableau
 from ..splitting import Splitting
 from ..tableau import Tableau
@@ -109,6 +110,37 @@ def checked_pair(tableau: Method, rtol: float, atol: float, backend: str) -> tup
     if rtol == 0 and atol == 0:
         raise UsageError("rtol and atol are both 0: expected at least one of them positive.")
     return tableau, min(tableau.order, tableau.embedded_order)
+
+
+def check_own_control(controller: str, dense: bool, backend: str) -> None:
+    """For a library that controls its steps itself. Raises `UsageError` for another controller and for dense output."""
+    check_controller(controller)
+    if controller != "elementary":
+        raise UsageError(
+            f"backend {backend!r} has no controller {controller!r}: expected 'elementary', or backend 'native'."
+        )
+    if dense:
+        raise UsageError(
+            f"backend {backend!r} has no dense output of the method's order: expected dense = False, or backend "
+            "'native'."
+        )
+
+
+def same_drive(a: Any, b: Any) -> bool:
+    """Whether nothing jumps from one drive to the next: one object, or equal values that no gradient tells apart."""
+    if a is b:
+        return True
+    if type(a) is not type(b):
+        return False
+    if isinstance(a, np.ndarray | np.generic | float | int):
+        return bool(np.array_equal(a, b))
+    if isinstance(a, tuple | list):
+        return len(a) == len(b) and all(same_drive(x, y) for x, y in zip(a, b, strict=True))
+    import torch
+
+    if isinstance(a, torch.Tensor):
+        return not (a.requires_grad or b.requires_grad) and a.shape == b.shape and torch.equal(a, b)
+    return False
 
 
 def all_finite(y: State) -> bool:

@@ -8,18 +8,19 @@ from typing import Any, ClassVar, final
 
 import numpy as np
 
-from ..adaptive import Attempt, Tolerance, Try, integrate_adaptively
+from ..adaptive import Attempt, Tolerance, Try, check_controller, explicit_attempt, integrate_adaptively
 from ..composition import Composition
+from ..dense import DenseOutput, interpolation_nodes
 from ..implicit import Problem, advance_step
 from ..partitioned import plan_for
 from ..partitioned_tableau import PartitionedTableau
 from ..schedule import Schedule, schedule
 from ..splitting import Splitting
-from ..step import Stages, advance, stages
+from ..step import advance, stages
 from ..tableau import Tableau
 from ..tableaux import Method
 from .base import Backend, Field, Solution, State
-from .common import Rate, check_finite, checked_pair, checked_times, is_numpy, listed
+from .common import Rate, check_finite, checked_pair, checked_times, is_numpy, listed, same_drive
 
 
 @final
@@ -28,7 +29,8 @@ class Native(Backend):
 
     Evaluations, fixed: one for each interval and stage that the result depends on (`step.active`), so an FSAL pair
     costs one less than its stages; of implicit and partitioned methods see `implicit.advance_step`, of splittings
-    `composition.Composition`. Adaptive: see `solvers.adaptive.integrate_adaptively`, once for each restart.
+    `composition.Composition`. Adaptive: see `solvers.adaptive.integrate_adaptively`, once for each restart; dense
+    output (`solvers.dense`) adds what its partial steps cost.
     """
 
     name: ClassVar[str] = "native"
@@ -72,7 +74,7 @@ class Native(Backend):
             check_finite(states, grid, self.name)
             for i, ((t0, t1), rate.drive) in enumerate(zip(itertools.pairwise(grid), drives, strict=True), start=1):
                 where = f" at step {i}, t = {t0:g} (method {plan.name!r}, backend {self.name!r})"
-                y = advance_step(problem, plan, t0, y, t1 - t0, where)[0]
+                y = advance_step(problem, plan, t0, y, t1 - t0, where).y
                 states.append(y)
             check_finite(states, grid, self.name)
         return _solution(stacked(states, problem.numpy), rate, len(grid) - 1, 0, problem)
@@ -100,25 +102,37 @@ class Native(Backend):
         atol: float,
         drives: Sequence[Any] | None = None,
         weights: tuple[Any, ...] = (),
+        controller: str = "elementary",
+        dense: bool = False,
     ) -> Solution:
         """See `Backend.adaptive`."""
+        check_controller(controller)
         pair, order = checked_pair(tableau, rtol, atol, self.name)
         grid = checked_times(times, drives)
         numpy = is_numpy(y0)
         rate, tolerance = Rate(field, weights), Tolerance(rtol, atol)
-        problem = None if pair.explicit else Problem(rate, y0, numpy)
-        method: Stages | Try
+        problem = None if pair.explicit else Problem(rate, y0, numpy, rtol=rtol, atol=atol)
         if problem is None:
-            method = stages(pair, "numpy" if numpy else "torch", embedded=True)
+            attempt = explicit_attempt(rate, stages(pair, "numpy" if numpy else "torch", embedded=True))
         else:
-            method = _implicit_attempt(problem, schedule(pair, embedded=True), self.name)
-        pieces = [grid] if drives is None else [list(pair) for pair in itertools.pairwise(grid)]
+            attempt = _implicit_attempt(problem, schedule(pair, embedded=True), self.name)
+        dense = dense and len(grid) > 1 and 0 not in y0.shape
+        nodes = interpolation_nodes(pair.order, order)
         states, accepted, rejected = [y0], 0, 0
         with np.errstate(all="ignore"):
             check_finite(states, grid, self.name)
-            for piece, rate.drive in zip(pieces, listed(drives, len(pieces)), strict=True):
-                found, good, bad = integrate_adaptively(rate, states[-1], piece, method, order, tolerance)
-                states += found[1:]
+            for piece, rate.drive in _pieces(grid, drives, merged=dense):
+                start = states[-1]
+                if dense:
+                    output = DenseOutput(piece[1:], nodes, attempt, rate, tolerance, stiff=problem is not None)
+                    ends, observe = [piece[0], piece[-1]], output.accept
+                    _, good, bad = integrate_adaptively(
+                        rate, start, ends, attempt, order, tolerance, controller, observe
+                    )
+                    states += output.finish()
+                else:
+                    found, good, bad = integrate_adaptively(rate, start, piece, attempt, order, tolerance, controller)
+                    states += found[1:]
                 accepted, rejected = accepted + good, rejected + bad
         return _solution(stacked(states, numpy), rate, accepted, rejected, problem)
 
@@ -128,10 +142,23 @@ def _implicit_attempt(problem: Problem, plan: Schedule, backend: str) -> Try:
 
     def attempt(t: float, y: Any, h: float, first: Any) -> Attempt:
         where = f" at t = {t:g}, h = {h:g} (method {plan.name!r}, backend {backend!r})"
-        new, error = advance_step(problem, plan, t, y, h, where)
-        return Attempt(new, error, first)
+        made = advance_step(problem, plan, t, y, h, where)
+        return Attempt(made.y, made.error, first, made.last)
 
     return attempt
+
+
+def _pieces(grid: list[float], drives: Any, merged: bool) -> list[tuple[list[float], Any]]:
+    """The times between two restarts, with the drive there; merged: intervals with the same drive are one piece."""
+    if drives is None:
+        return [(grid, None)]
+    pieces: list[tuple[list[float], Any]] = []
+    for pair, drive in zip(itertools.pairwise(grid), listed(drives, len(grid) - 1), strict=True):
+        if merged and pieces and same_drive(pieces[-1][1], drive):
+            pieces[-1][0].append(pair[1])
+        else:
+            pieces.append((list(pair), drive))
+    return pieces
 
 
 def _solution(states: State, rate: Rate, accepted: int, rejected: int, problem: Problem | None) -> Solution:

@@ -21,7 +21,7 @@ from ..step import Stages, advance, stages
 from ..tableau import Tableau
 from ..tableaux import Method
 from .base import Backend, Field, Solution, State
-from .common import Rate, check_explicit, check_finite, checked_pair, checked_times, is_numpy, listed
+from .common import Rate, check_explicit, check_finite, check_own_control, checked_pair, checked_times, is_numpy, listed
 
 Array = npt.NDArray[Any]
 
@@ -141,9 +141,12 @@ class SciPy(Backend):
         atol: float,
         drives: Sequence[Any] | None = None,
         weights: tuple[Any, ...] = (),
+        controller: str = "elementary",
+        dense: bool = False,
     ) -> Solution:
         """See `Backend.adaptive`."""
         table, _ = checked_pair(tableau, rtol, atol, self.name)
+        check_own_control(controller, dense, self.name)
         grid = checked_times(times, drives)
         cls = method(table)
 

@@ -21,13 +21,13 @@ from typing import TYPE_CHECKING, Any, ClassVar, final
 
 import numpy as np
 
-from ...suite.errors import Diverged, UsageError
+from ...suite.errors import Diverged, MissingPackage, UsageError
 from ..adaptive import STRETCH
 from ..step import change, stages, sweep
 from ..tableau import Tableau
 from ..tableaux import Method
 from .base import Backend, Field, Solution, State
-from .common import Rate, check_explicit, check_finite, checked_pair, checked_times, is_numpy, listed
+from .common import Rate, check_explicit, check_finite, check_own_control, checked_pair, checked_times, is_numpy, listed
 
 if TYPE_CHECKING:
     import torch
@@ -64,7 +64,9 @@ def _library() -> _Library:
         )
     except ModuleNotFoundError as error:
         if error.name == "torchdiffeq":
-            raise UsageError("backend 'torchdiffeq' needs a package: pip install 'torchdiffeq>=0.2.5,<0.3'") from None
+            raise MissingPackage(
+                "backend 'torchdiffeq' needs a package: pip install 'torchdiffeq>=0.2.5,<0.3'"
+            ) from None
         raise UsageError(_DIFFERS) from error
     except AttributeError as error:
         raise UsageError(_DIFFERS) from error
@@ -229,9 +231,12 @@ class _TorchDiffEq(Backend):
         atol: float,
         drives: Sequence[Any] | None = None,
         weights: tuple[Any, ...] = (),
+        controller: str = "elementary",
+        dense: bool = False,
     ) -> Solution:
         """See `Backend.adaptive`."""
         table, _ = checked_pair(tableau, rtol, atol, self.name)
+        check_own_control(controller, dense, self.name)
         return self._run(field, y0, times, drives, weights, _Options(adaptive_method(table), rtol, atol, True))
 
     def _run(

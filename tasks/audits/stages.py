@@ -42,6 +42,7 @@ class Stages(Audit):
                 **facts,
                 "primary_metric": self.primary_metric,
                 "stages_reaching": nesting.reaching,
+                "broken_links": list(nesting.broken),
                 "solved_stages": math.isinf(nesting.depth),
             },
             status="failed" if reason else "ok",

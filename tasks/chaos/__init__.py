@@ -1,5 +1,7 @@
 """Chaotic systems and how long a model can forecast them."""
 
-from .forecast import TASK, Chaos
+from .forecast import Chaos
+
+TASK = Chaos
 
 __all__ = ["TASK", "Chaos"]

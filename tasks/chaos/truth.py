@@ -1,4 +1,5 @@
-"""True trajectories, from SciPy's DOP853 near the tightest tolerance it takes; never from a solver under test.
+"""True trajectories, from SciPy's DOP853 near the tightest tolerance it takes; never from a solver under test. Where
+the field is stiff, from collocation of order nine (`stiff`).
 
 A model trained on series from its own tableau can learn that tableau's error exactly, so the data must come from
 elsewhere and be far more accurate than anything that is scored (Hairer, Noersett and Wanner, Solving Ordinary
@@ -14,10 +15,10 @@ from typing import Any
 import numpy as np
 from scipy.integrate import solve_ivp
 
-from ...suite.contracts import Array
-from ...suite.equation import Equation
+from ...suite.contracts import Array, VectorField
 from ...suite.errors import Diverged
 from ...suite.seeds import stream
+from .stiff import collocated, is_stiff
 from .systems import System, system
 
 TOLERANCE = 1e-13
@@ -30,11 +31,14 @@ TRAIN_SEED = 0
 """The training series belong to the task and are the same for every seed of an experiment."""
 
 
-def trajectories(equation: Equation, y0: Array, times: Array, tolerance: float = TOLERANCE) -> Array:
+def trajectories(equation: VectorField, y0: Array, times: Array, tolerance: float = TOLERANCE) -> Array:
     """Solutions from y0 (n, dimension) at times[0], reported at `times`: (len(times), n, dimension).
 
-    One step size serves all n, chosen from the root mean square of their errors. Raises `Diverged` if SciPy gives up.
+    One step size serves all n, chosen from the root mean square of their errors (fixed for a stiff field, whatever the
+    tolerance). Raises `Diverged` if the integrator gives up.
     """
+    if is_stiff(equation):
+        return collocated(equation, y0, times)
     f, (n, dimension) = equation.function(), y0.shape
 
     def flat(t: float, y: Any) -> Any:
@@ -52,12 +56,15 @@ def trajectories(equation: Equation, y0: Array, times: Array, tolerance: float =
 def on_attractor(chaotic: System, n: int, rng: np.random.Generator) -> Array:
     """n independent points (n, dimension), each at a random time in the second half of a transient of its own.
 
-    The random time is needed where a flow mixes its phase slowly (Roessler's): it would stay that of the start.
+    The random time is needed where a flow mixes its phase slowly (Roessler's): it would stay that of the start. Where
+    the flow keeps an energy, all starts are near one point of the chaotic sea and so in it, and the points are moved
+    back onto the energy that a tolerance has let them drift from.
     """
-    starts = np.array(chaotic.start) + chaotic.spread * rng.standard_normal((n, chaotic.dimension))
+    noise = chaotic.spread * rng.standard_normal((n, chaotic.dimension))
+    starts = chaotic.on_invariants(np.array(chaotic.start) + noise)
     times = chaotic.transient * np.concatenate([[0.0], np.sort(rng.uniform(0.5, 1.0, n))])
     points: Array = trajectories(chaotic.equation, starts, times, TRANSIENT_TOLERANCE)[1:][np.arange(n), np.arange(n)]
-    return points
+    return chaotic.on_invariants(points)
 
 
 @lru_cache(maxsize=8)

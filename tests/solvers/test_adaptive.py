@@ -12,7 +12,16 @@ from hypothesis import strategies as st
 from scipy.integrate import solve_ivp
 from scipy.integrate._ivp.common import select_initial_step
 
-from odernn.solvers.adaptive import LARGEST, SMALLEST, Tolerance, factor, first_step, integrate_adaptively
+from odernn.solvers.adaptive import (
+    LARGEST,
+    SMALLEST,
+    Attempt,
+    Tolerance,
+    factor,
+    first_step,
+    integrate_adaptively,
+    pi_factor,
+)
 from odernn.solvers.step import stages
 from odernn.solvers.tableaux import TABLEAUX
 from odernn.suite.errors import Diverged
@@ -28,9 +37,9 @@ def forced(t, y):
     return y * np.cos(t)
 
 
-def solve(f, y0, times, pair, rtol, atol, arithmetic="numpy"):
-    order = min(pair.order, pair.embedded_order)
-    return integrate_adaptively(f, y0, times, stages(pair, arithmetic, embedded=True), order, Tolerance(rtol, atol))
+def solve(f, y0, times, pair, rtol, atol, arithmetic="numpy", controller="elementary"):
+    order, method = min(pair.order, pair.embedded_order), stages(pair, arithmetic, embedded=True)
+    return integrate_adaptively(f, y0, times, method, order, Tolerance(rtol, atol), controller)
 
 
 @pytest.mark.parametrize(("name", "scipy_name"), [("dormand-prince54", "RK45"), ("bogacki-shampine32", "RK23")])
@@ -140,3 +149,91 @@ def test_gives_up_in_a_sentence():
             solve(lambda t, y: y * y, np.array([1.0]), [0.0, 2.0], pair, 1e-6, 1e-6)
         with pytest.raises(Diverged, match="slope is not finite at t = 0"):
             solve(lambda t, y: y / 0.0, np.array([1.0]), [0.0, 2.0], pair, 1e-6, 1e-6)
+
+
+# ------------------------------------------------------------------------------------------------------ PI controller
+
+
+@given(st.floats(1e-6, 1), st.floats(1e-4, 1), st.integers(1, 8))
+def test_pi_factor_is_the_formula_of_the_book(error, before, order):
+    """0.9 err^-alpha err_before^beta with alpha = 0.7 / k, beta = 0.4 / k, k = q + 1 (HW II, IV.2)."""
+    expected = 0.9 * math.exp((-0.7 * math.log(error) + 0.4 * math.log(before)) / (order + 1))
+    assert pi_factor(error, before, order) == pytest.approx(min(10, max(0.2, expected)), rel=1e-12)
+    assert pi_factor(error, None, order) == factor(error, order)
+
+
+@pytest.mark.parametrize("controller", ["elementary", "pi"])
+def test_the_sequence_of_steps(controller):
+    """Errors given by hand: a rejection takes the memory away."""
+    errors = [0.5, 0.2, 3.0, 0.6, 0.3]
+    steps: list[float] = []
+
+    def attempt(t, y, h, first):
+        steps.append(h)
+        return Attempt(y, np.array([errors[len(steps) - 1] if len(steps) <= len(errors) else 1e-9]), first, first)
+
+    def accepted(error, before):
+        plain = 0.9 * error**-0.25
+        return plain if controller == "elementary" or before is None else 0.9 * error**-0.175 * before**0.1
+
+    times, tolerance = [0.0, 1.0], Tolerance(0.0, 1.0)
+    integrate_adaptively(lambda t, y: 0 * y, np.zeros(1), times, attempt, 3, tolerance, controller)
+    h = 1e-6  # the starting step of a slope of zero
+    expected = [h]
+    h *= accepted(0.5, None)
+    expected.append(h)
+    h *= accepted(0.2, 0.5)
+    expected.append(h)
+    h *= 0.9 * 3.0**-0.25  # rejected
+    expected.append(h)
+    h *= min(1.0, accepted(0.6, None))  # no growth
+    expected.append(h)
+    h *= accepted(0.3, 0.6)
+    expected.append(h)
+    np.testing.assert_allclose(steps[: len(expected)], expected, rtol=1e-12)
+
+
+def test_a_cut_step_is_forgotten():
+    """The third step is cut by an output time: the fourth goes on as planned, its successor has no memory of a cut."""
+    steps: list[float] = []
+
+    def attempt(t, y, h, first):
+        steps.append(h)
+        return Attempt(y, np.array([0.01]), first, first)
+
+    ratio, start = 0.9 * 0.01**-0.25, 1e-6
+    steady = 0.9 * 0.01**-0.075
+    cut = start * (1 + ratio + 0.1)
+    integrate_adaptively(
+        lambda t, y: 0 * y, np.zeros(1), [0.0, cut, 1.0], attempt, 3, Tolerance(0.0, 1.0), controller="pi"
+    )
+    third = start * ratio * steady
+    expected = [start, start * ratio, 0.1 * start, third, third * ratio, third * ratio * steady]
+    np.testing.assert_allclose(steps[:6], expected, rtol=1e-9)
+
+
+@pytest.mark.parametrize("pair", PAIRS, ids=lambda t: t.name)
+def test_the_pi_controller_follows_the_tolerance(pair):
+    times = np.linspace(0, 5, 6).tolist()
+    exact = np.exp(np.sin(times))
+    errors = []
+    for rtol in (1e-4, 1e-8):
+        states, _, _ = solve(forced, np.array([1.0]), times, pair, rtol, rtol, controller="pi")
+        errors.append(max(abs(np.array(states)[:, 0] - exact)))
+    assert errors[0] < 1e-2
+    assert errors[1] < min(1e-6, errors[0])
+
+
+def test_the_pi_controller_rejects_less_at_the_border_of_stability():
+    """y' = -1000 (y - cos t): what Gustafsson built it for. SciPy's RK45 is the elementary controller."""
+    pair, rejected = TABLEAUX["dormand-prince54"], {}
+
+    def f(t, y):
+        return -1000 * (y - math.cos(t))
+
+    for controller in ("elementary", "pi"):
+        states, _, rejected[controller] = solve(f, np.array([0.0]), [0.0, 2.0], pair, 1e-4, 1e-4, controller=controller)
+        exact = (1e6 * math.cos(2) + 1e3 * math.sin(2)) / (1 + 1e6)
+        assert states[-1][0] == pytest.approx(exact, abs=1e-3)
+    assert rejected["elementary"] > 20
+    assert rejected["pi"] < 0.25 * rejected["elementary"]

@@ -538,3 +538,16 @@ def test_a_missing_package_is_named(monkeypatch):
             with pytest.raises(UsageError, match=sentence):
                 module.Direct().fixed(lambda t, y, drive, weights: -y, np.ones(1), [0.0, 1.0], UNSEEN)
     module._library.cache_clear()
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if name != "native"])
+def test_a_library_keeps_its_own_control_of_steps(name):
+    arguments = (lorenz, np.ones(3), [0.0, 0.1], PAIR, 1e-3, 1e-3)
+    backend = find_backend(name)
+    assert backend.adaptive(*arguments, controller="elementary", dense=False).accepted > 0
+    with pytest.raises(UsageError, match=f"backend '{name}' has no controller 'pi': expected 'elementary'"):
+        backend.adaptive(*arguments, controller="pi")
+    with pytest.raises(UsageError, match=f"backend '{name}' has no dense output"):
+        backend.adaptive(*arguments, dense=True)
+    with pytest.raises(UsageError, match="unknown controller 'pie': did you mean 'pi'"):
+        backend.adaptive(*arguments, controller="pie")

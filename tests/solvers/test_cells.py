@@ -19,6 +19,7 @@ import sympy
 import torch
 from scipy.special import expit
 
+from odernn.solvers.cell import ODERNN
 from odernn.solvers.cell_field import CellField
 from odernn.solvers.field import DRAWN, EquationField, Map, Part, Start, dense, states, vector
 from odernn.solvers.fields import field_of
@@ -756,6 +757,28 @@ def test_a_cell_without_parts_cannot_be_split() -> None:
         field.flow(0, 0.1, field.weights(), "exact")
 
 
+@pytest.mark.parametrize("method", ["strang", "strang-cayley"])
+def test_a_reflection_is_not_applied_twice_a_step(method: str) -> None:
+    """Twice it is the identity: Strang's splitting would step another cell under the same name."""
+    cell = ODERNN(2, 4, "scornn", method, dtype=F64)
+    with pytest.raises(UsageError, match=f"part 'reflection' of field 'scornn' acts once a step, .* {method!r} .* 2"):
+        cell(torch.zeros(3, 1, 2, dtype=F64))
+
+
+@pytest.mark.parametrize("method", ["lie", "lie-cayley"])
+def test_a_reflection_acts_once_a_step_under_lie(method: str) -> None:
+    """Without rotation, input and bias nothing is left but the signs."""
+    cell = ODERNN(2, 4, "scornn", method, dtype=F64)
+    with torch.no_grad():
+        cell.field.matrices["A"].zero_()
+        cell.field.V.zero_()
+    y = torch.tensor([[[1.0, 2.0, -3.0, 4.0]]], dtype=F64)
+    states = cell.trajectory(torch.zeros(2, 1, 2, dtype=F64), y)
+    signs = torch.tensor([-1.0, -1.0, 1.0, 1.0], dtype=F64)
+    torch.testing.assert_close(states[1].flatten(), y.flatten() * signs, rtol=0, atol=0)
+    torch.testing.assert_close(states[2].flatten(), y.flatten(), rtol=0, atol=0)
+
+
 def test_parts_that_are_not_what_they_say_are_refused() -> None:
     (y,) = states(1)
     a, b = symbols("a_y b_r")
@@ -775,6 +798,8 @@ def test_parts_that_are_not_what_they_say_are_refused() -> None:
         ("scornn", {"negative": -0.5}),
         ("leaky-certified", {"gamma": 0.0}),
         ("leaky-certified", {"gamma": -1.0}),
+        ("ct-rnn", {"tau": 0.0}),
+        ("ct-rnn", {"tau": -2.0}),
     ],
 )
 def test_constants_out_of_range_are_refused(name: str, constants: dict[str, float]) -> None:

@@ -72,6 +72,19 @@ def test_the_parameters_of_a_module_get_their_gradient(backend, rtol):
     torch.testing.assert_close(torch.autograd.grad(found.states[-1].sum(), inputs), expected, rtol=1e-7, atol=1e-7)
 
 
+@pytest.mark.parametrize("tableau", ["dormand-prince54", "dop853", "esdirk43"])
+def test_dense_output_and_a_pi_controller(tableau):
+    """Many times cost few steps, and a held input jumps where its value changes: y' = u_i - y."""
+    times = np.linspace(0, 4, 401)
+    u = np.where(times[:-1] < 2, 1.0, -3.0)
+    expected = np.where(times < 2, 1 - np.exp(-times), -3 + (4 - np.exp(-2)) * np.exp(2 - times))
+    found = integrate(
+        lambda t, y, u: u - y, [0.0], times, u, tableau, rtol=1e-7, atol=1e-7, controller="pi", dense=True
+    )
+    np.testing.assert_allclose(found.states[:, 0], expected, atol=3e-6)
+    assert found.accepted < 100
+
+
 def test_a_tableau_and_a_backend_may_be_objects():
     found = integrate(decay, [1.0], [0.0, 1.0], tableau=TABLEAUX["euler"], backend=find_backend("native"), steps=2)
     assert found.states[-1, 0] == 0.25
@@ -96,6 +109,10 @@ def test_integers_become_floats_and_complex_stays():
         ({"rtol": 1e-3, "atol": -1.0}, "atol = -1"),
         ({"atol": 1e-3}, "atol was given without rtol"),
         ({"rtol": 1e-3, "steps": 4}, "expected only one of them"),
+        ({"dense": True}, "dense = True belongs to steps chosen by an error estimate"),
+        ({"controller": "pi"}, "controller = 'pi' belongs to steps"),
+        ({"rtol": 1e-3, "controller": "pid"}, "unknown controller 'pid': did you mean 'pi'?"),
+        ({"rtol": 1e-3, "dense": True, "backend": "scipy"}, "backend 'scipy' has no dense output"),
         ({"steps": 0}, "steps = 0"),
         ({"steps": 2.5}, "steps = 2.5"),
         ({"u": [1.0, 2.0, 3.0]}, "u holds 3 values for 2 times"),

@@ -119,3 +119,10 @@ def test_the_kink_of_few_units_is_found(cell: str, name: str, hidden: int) -> No
 def test_substeps_nest_in_each_other() -> None:
     torch.manual_seed(0)
     assert nesting_of_cell(ODERNN(2, 3, "ct-rnn", "euler", 0.6, substeps=6)).depth == 6
+
+
+def test_a_nest_too_deep_to_measure_is_not_called_unbounded() -> None:
+    """15 substeps of Euler nest 15 deep: infinite depth is for stages that are solved for."""
+    torch.manual_seed(0)
+    with pytest.raises(UsageError, match="a step of 'euler' nests deeper than 14"):
+        nesting_of_cell(ODERNN(2, 3, "ct-rnn", "euler", 0.6, substeps=15))

@@ -14,7 +14,7 @@ from odernn.solvers.solver import build_solver
 from odernn.solvers.spec import engine_of, parse, validate
 from odernn.suite.contracts import Budget
 from odernn.suite.equation import Equation, symbols
-from odernn.suite.errors import Diverged, UsageError
+from odernn.suite.errors import UsageError
 from odernn.tasks.adding import Adding
 from odernn.tasks.copying import Copying
 from odernn.tasks.ivp import Ivp
@@ -87,37 +87,6 @@ def test_combinations_that_cannot_be(
 def test_constants_of_a_field_are_entries() -> None:
     spec = parse({**LEAKY, "cell": "cornn", "gamma": 2, "epsilon": 0.5})
     assert spec.constants == {"gamma": 2.0, "epsilon": 0.5}
-
-
-@pytest.mark.parametrize("backend", ["native", "torchdiffeq", "scipy"])
-def test_true_field_refines_the_reported_grid(backend: str) -> None:
-    t = np.array([0.0, 0.3, 1.0])
-    for entries, steps in (({"steps": 4}, 8), ({"step": 0.1}, 10), ({}, 2)):
-        solver = build_solver({**TRUE, "backend": backend, **entries}, "cpu", "float64", Ivp())
-        found = solver.solve(decay(), np.array([[1.0], [2.0]]), t)
-        assert found.accepted == steps
-        assert found.y.shape == (3, 2, 1)
-        assert np.allclose(found.y[:, :, 0], np.exp(-t)[:, None] * [1.0, 2.0], rtol=4e-3)  # RK4 with h = 0.7
-
-
-def test_adaptive_true_field_keeps_its_tolerance() -> None:
-    solver = build_solver({**TRUE, "tableau": "dormand-prince54", "rtol": 1e-8}, "cpu", "float64", Ivp())
-    t = np.linspace(0.0, 3.0, 4)
-    assert np.abs(solver.solve(decay(), np.array([1.0]), t).y[:, 0] - np.exp(-t)).max() < 1e-7
-
-
-def test_float32_is_computed_in_float32() -> None:
-    solver = build_solver({**TRUE, "steps": 1000}, "cpu", "float32", Ivp())
-    y = solver.solve(decay(), np.array([1.0]), np.array([0.0, 1.0])).y[-1, 0]
-    assert 1e-9 < abs(y - np.exp(-1.0)) < 1e-4
-
-
-def test_a_step_far_too_large_diverges() -> None:
-    (y,) = symbols("y")
-    stiff = Equation("cubic", (y,), (-1000 * y**3,))
-    solver = build_solver({**TRUE, "tableau": "euler", "steps": 50}, "cpu", "float64", Ivp())
-    with pytest.raises(Diverged):
-        solver.solve(stiff, np.array([1.0]), np.array([0.0, 10.0]))
 
 
 def test_a_learner_does_not_integrate_and_an_integrator_does_not_learn() -> None:

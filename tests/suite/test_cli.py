@@ -286,6 +286,25 @@ def test_a_tableau_is_shown_by_its_alias_too(capsys: pytest.CaptureFixture[str])
     assert json.loads(capsys.readouterr().out)["name"] == "dormand-prince54"
 
 
+def test_tableaux_are_listed_with_their_aliases(capsys: Out) -> None:
+    assert main(["list", "tableaux"]) == 0
+    text = capsys.readouterr().out
+    assert re.search(r"^  lie .* lie-trotter, zoh, zero-order-hold$", text, re.MULTILINE)
+    assert re.search(r"^  trapezoid .* bilinear, tustin$", text, re.MULTILINE)
+    assert main(["list", "tableaux", "--json"]) == 0
+    aliases = {entry["name"]: entry["aliases"] for entry in json.loads(capsys.readouterr().out)}
+    assert aliases["lie-cayley"] == ["cayley"]
+    assert aliases["kutta3"] == []
+
+
+@pytest.mark.parametrize("option", ["--hidden", "--seed"])
+def test_show_ignores_no_option(option: str, capsys: Out) -> None:
+    assert main(["show", "leaky", option, "0"]) == 2
+    assert f"{option} is of a cell's certified step: expected it with --tableau NAME." in capsys.readouterr().err
+    assert main(["show", "leaky", "--tableau", "euler", option, "1"]) == 0
+    assert ("hidden 1," if option == "--hidden" else "seed 1") in capsys.readouterr().out
+
+
 @pytest.mark.parametrize("name", ["none", "true", "batch", "learning-task", "x" * 61, "Upper", "a--b", "../a"])
 def test_a_task_package_cannot_have_any_name(name: str, tmp_path: Path, capsys: Out) -> None:
     assert main(["new", "task", name, "--out", str(tmp_path / "package")]) == 2

@@ -201,3 +201,20 @@ def test_files_that_are_not_there_or_not_text(tmp_path: Path) -> None:
         load_experiment(tmp_path / "binary.toml")
     with pytest.raises(UsageError, match="unknown experiment 'absolutely-not'"):
         load_experiment("absolutely-not")
+
+
+def test_stages_and_order_has_every_cell_and_every_method() -> None:
+    """Every cell that is a field; the reflection of scornn and the deep nest of ode-lstm not under Strang's."""
+    from odernn.solvers.fields import field_of, names
+    from odernn.solvers.splitting import SPLITTINGS
+    from odernn.solvers.tableaux import METHODS
+
+    points = [p for p in load_experiment("stages-and-order").points() if p["task"]["name"] == "stages"]
+    seen = {(p["solver"]["cell"], p["solver"]["tableau"]) for p in points}
+    cells = set(names())
+    assert {cell for cell, _ in seen} == {*cells, "true-field"}
+    assert {tableau for _, tableau in seen} == set(METHODS)
+    published = {(cell, field_of(cell).published_method) for cell in cells}
+    assert published <= seen
+    split = {cell for cell, tableau in seen if tableau in SPLITTINGS} - {"scornn", "ode-lstm"}
+    assert {(cell, name) for cell in split for name in SPLITTINGS} <= seen

@@ -34,6 +34,47 @@ ROW_METRICS = [
     "train_loss",
     "gradient_ratio",
     "gradient_ratio_before",
+    "valid_prediction_time_03",
+    "valid_prediction_time_05",
+    "valid_prediction_time_limit",
+    "smape",
+    "state_space_divergence",
+    "state_space_divergence_floor",
+    "escaped",
+    "hellinger",
+    "hellinger_floor",
+    "correlation_dimension",
+    "correlation_dimension_true",
+    "lyapunov_max",
+    "lyapunov_max_error",
+    "lyapunov_sum",
+    "lyapunov_sum_exact",
+    "kaplan_yorke",
+    "kaplan_yorke_error",
+    "ceiling",
+    "ceiling_step",
+    "agreement",
+    "field_error",
+    "refinement_gap",
+    "bias_order",
+    "trajectory_error",
+    "reference_error",
+    "error_scaled",
+    "coefficient_error",
+    "trajectory_gap",
+    "real_interval",
+    "imaginary_interval",
+    "calls_per_step",
+    "gradient_gap",
+    "jump_error",
+    "jump_order",
+    "restart_gap",
+    "flow_lyapunov_max",
+    "flow_lyapunov_max_error",
+    "flow_kaplan_yorke",
+    "flow_kaplan_yorke_error",
+    "valid_prediction_time_best",
+    "nrmse_limit",
 ]
 
 
@@ -99,6 +140,7 @@ def test_a_perfect_prediction_is_the_optimum_of_its_direction(values):
         "mean_squared_error": [metrics.mean_squared_error(o, values, ones) for o in (values, values + 1)],
         "nrmse": [metrics.nrmse(values, o, 2.0) for o in (values, values + 1)],
         "skill": [metrics.skill(loss, 0.5) for loss in (0.0, 0.1)],
+        "smape": [metrics.smape(values, o) for o in (values, values + 1)],
         "valid_prediction_time": [
             float(np.median(metrics.valid_prediction_time(metrics.normalised_error(values, o, 2.0), 0.1, 0.9)[0]))
             for o in (values, values + 1)
@@ -141,6 +183,26 @@ def test_valid_prediction_time_stops_at_the_first_crossing_and_at_a_nan():
     times, censored = metrics.valid_prediction_time(errors, 0.1, 2.0, 0.4)
     assert times == pytest.approx([0.4, 0.4, 0.6, 0.2])
     assert censored.tolist() == [False, False, True, False]
+
+
+def test_smape_of_known_pairs():
+    truth, prediction = np.array([1.0, 0.0, 0.0, 2.0, -3.0]), np.array([3.0, 0.0, 5.0, -2.0, -3.0])
+    assert metrics.smape(truth, prediction) == pytest.approx((100 + 0 + 200 + 200 + 0) / 5)
+    assert metrics.smape(truth, -truth) == pytest.approx(120.0)
+
+
+@pytest.mark.parametrize("lost", [np.nan, np.inf, -np.inf])
+def test_a_lost_prediction_has_the_largest_smape(lost):
+    assert metrics.smape(np.array([1.0, 1.0]), np.array([1.0, lost])) == 100.0
+
+
+@given(arrays(float, (5, 3), elements=st.floats(-1e3, 1e3)), st.floats(1e-2, 1e2))
+def test_smape_has_no_unit_and_is_symmetric(values, unit):
+    other = values[::-1] + 1.0
+    found = metrics.smape(values, other)
+    assert 0.0 <= found <= 200.0
+    assert metrics.smape(other, values) == pytest.approx(found)
+    assert metrics.smape(unit * values, unit * other) == pytest.approx(found)
 
 
 def test_skill():

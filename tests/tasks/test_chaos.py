@@ -2,6 +2,7 @@
 precision, the protocol against forecasters and solvers whose scores are known."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,12 +10,16 @@ from scipy.integrate import solve_ivp
 
 from odernn.suite.contracts import Budget, Learned, Outcome, Trajectory
 from odernn.suite.errors import Diverged, UsageError
+from odernn.suite.metrics import METRICS
+from odernn.suite.row import encode
 from odernn.suite.seeds import stream
-from odernn.tasks.chaos import TASK, Chaos, lyapunov, truth
+from odernn.tasks.chaos import TASK, Chaos, forecast, long_run, lyapunov, truth, view
+from odernn.tasks.chaos.long_run import LongRun
 from odernn.tasks.chaos.systems import SYSTEMS
+from odernn.tasks.chaos.view import View
 
-NAMES = sorted(SYSTEMS)
-SMALL = {"initial_conditions": 6, "horizon": 2.0, "warmup": 5, "length": 10, "series": 3, "samples": 60}
+NAMES = ["lorenz63", "lorenz96", "roessler"]
+SMALL = {"initial_conditions": 6, "horizon": 2.0, "warmup": 5, "length": 10, "trajectories": 3, "samples": 60}
 
 
 # ---- systems -----------------------------------------------------------------------------------------------------
@@ -457,11 +462,296 @@ def test_a_learner_is_trained_judged_and_put_beside_persistence():
         ({"initial_conditions": 0}, "initial_conditions of at least 1"),
         ({"length": 0}, "length of at least 1"),
         ({"warmup": 0}, "warmup of at least 1"),
-        ({"series": 0}, "series of at least 1"),
+        ({"trajectories": 0}, "trajectories of at least 1"),
         ({"noise": -0.1}, "noise of at least 0"),
         ({"samples": 50}, "more samples than the length 50"),
+        ({"every": 0}, "every of at least 1"),
+        ({"forcing": 1.5}, "forcing from 0 to 1"),
+        ({"forcing": math.nan}, "forcing from 0 to 1"),
+        ({"window": 41}, "window from 0 to 40 steps"),
+        ({"long": -1.0}, "at least 0 Lyapunov times"),
+        ({"long": math.inf}, "at least 0 Lyapunov times"),
     ],
 )
 def test_bad_parameters(bad, message):
     with pytest.raises(UsageError, match=message):
         Chaos(**bad)
+
+
+# ---- samples further apart ---------------------------------------------------------------------------------------
+
+
+def test_samples_further_apart_are_of_the_same_trajectories():
+    task, fine = Chaos(**SMALL, every=3), Chaos(**{**SMALL, "samples": 178})
+    assert task.sampling == pytest.approx(0.06)
+    assert task.series().shape == (60, 3, 3)
+    assert (task.series() == fine.series()[::3]).all()
+    assert (task.series()[1:-1] != fine.series()[1:59]).any()
+    context, true = task._windows(0, 2.0)
+    finer, truer = Chaos(**{**SMALL, "warmup": 13})._windows(0, 2.0)
+    assert (context == finer[::3]).all()
+    assert true == pytest.approx(truer[::3][: len(true)], abs=1e-9)
+    assert (len(true) - 1) * task.sampling == pytest.approx(2.0 * task.chaotic.lyapunov_time, abs=task.sampling / 2)
+
+
+@pytest.mark.parametrize("every", [1, 5])
+def test_the_increment_makes_targets_of_order_one(every):
+    task = Chaos(every=every, trajectories=8, samples=200)
+    targets = task.batch(500, np.random.default_rng(0)).targets
+    assert (targets**2).mean(axis=(0, 1)) == pytest.approx(np.ones(3), rel=0.25)
+    assert (task.increment == Chaos(every=every, samples=200, noise=0.3, trajectories=2).increment).all()
+    ballistic = np.array(SYSTEMS["lorenz63"].increment) * every
+    assert (0.7 * ballistic < task.increment).all()
+    assert (task.increment < 1.02 * ballistic).all()
+
+
+def test_an_oracle_of_larger_steps_is_never_wrong():
+    class Coarse(Flow):
+        def step(self, inputs):
+            ends = []
+            for y in inputs * self.chaotic.sigma + self.chaotic.mean:
+                span = (0, 4 * self.chaotic.dt)
+                found = solve_ivp(lambda t, y: fields("lorenz63", y), span, y, method="DOP853", rtol=1e-11, atol=1e-11)
+                ends.append(found.y[:, -1])
+            return ((np.array(ends) - self.chaotic.mean) / self.chaotic.sigma - inputs) / task.increment
+
+    task = Chaos(**SMALL, every=4)
+    found = task.judge(Coarse("lorenz63"), seed=1).metrics
+    assert found["valid_prediction_time_censored"] == 1.0
+    assert found["nrmse"] < 1e-8
+    assert found["smape"] < 1e-5
+
+
+# ---- feedback ----------------------------------------------------------------------------------------------------
+
+
+def test_plain_teacher_forcing_has_no_feedback():
+    assert [Chaos().feedback(p) for p in (0.0, 0.5, 1.0)] == [None] * 3
+
+
+def test_forcing_falls_and_the_window_grows_over_half_of_the_updates():
+    task = Chaos(length=50, forcing=0.2, window=5)
+    found = [task.feedback(p) for p in (0.0, 0.25, 0.5, 1.0)]
+    assert [f.truth for f in found] == pytest.approx([1.0, 0.6, 0.2, 0.2])
+    assert [f.length for f in found] == [5, 22, None, None]
+    assert {f.warmup for f in found} == {10}
+    assert {Chaos(forcing=0.5).feedback(p).length for p in (0.0, 0.3, 1.0)} == {None}
+    assert {Chaos(window=5).feedback(p).truth for p in (0.0, 0.3, 1.0)} == {1.0}
+
+
+# ---- observed components -----------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def partly(monkeypatch):
+    """Lorenz-63 of which a learner sees z and x."""
+    chaotic = replace(SYSTEMS["lorenz63"], observed=(2, 0))
+    monkeypatch.setattr(view, "system", lambda name: chaotic)
+    monkeypatch.setattr(forecast, "system", lambda name: chaotic)
+    for cached in (view._noisy_series, long_run._true_samples):
+        cached.cache_clear()
+    yield chaotic
+    for cached in (view._noisy_series, long_run._true_samples):
+        cached.cache_clear()
+
+
+def test_a_learner_sees_and_is_scored_on_the_observed_components_alone(partly):
+    task, whole = Chaos(**SMALL), Chaos(**SMALL)
+    assert (task.inputs, task.outputs) == (2, 2)
+    assert task.increment.tolist() == [0.1830, 0.1079]
+    clean = truth.training_series("lorenz63", 3, 60)
+    assert task.series() == pytest.approx((clean[..., [2, 0]] - [23.554, 0.0]) / [8.619, 7.925])
+    assert task.batch(4, np.random.default_rng(0)).inputs.shape == (10, 4, 2)
+    seen = task.judge(Persistence(2), seed=0)
+    _, true = whole._windows(0, 2.0)
+    assert seen.curves["forecast"]["truth"] == pytest.approx(true[:, 0, 2])
+    assert 0 < seen.metrics["valid_prediction_time"] < 1.0
+
+
+def test_the_true_field_starts_from_the_whole_state(partly):
+    found = Chaos(**SMALL, long=6.0).evaluate(Stepper("rk4", 0.02), seed=0, budget=Budget())
+    assert found.metrics["valid_prediction_time_censored"] == 1.0
+    assert found.metrics["nrmse"] < 1e-3
+    assert len(found.curves["long"]["model"]) == 2
+
+
+# ---- the long run ------------------------------------------------------------------------------------------------
+
+STATISTICS = {
+    "state_space_divergence",
+    "state_space_divergence_floor",
+    "escaped",
+    "hellinger",
+    "hellinger_floor",
+    "correlation_dimension",
+    "correlation_dimension_true",
+}
+
+
+class Stepped:
+    """The classical Runge-Kutta method on the true field, as a forecaster and as its closed loop; the state is the
+    forecast, then one number that `spoil` may change."""
+
+    def __init__(self, spoil=lambda state: state):
+        self.chaotic, self.spoil = SYSTEMS["lorenz63"], spoil
+
+    def _next(self, z):
+        f, h = self.chaotic.equation.function(), self.chaotic.dt
+        y = z * self.chaotic.sigma + self.chaotic.mean
+        k1 = f(0.0, y)
+        k2 = f(0.0, y + h / 2 * k1)
+        k3 = f(0.0, y + h / 2 * k2)
+        k4 = f(0.0, y + h * k3)
+        return (y + h / 6 * (k1 + 2 * k2 + 2 * k3 + k4) - self.chaotic.mean) / self.chaotic.sigma
+
+    def begin(self, context):
+        return self.step(context[-1])
+
+    def step(self, inputs):
+        if inputs.shape[1] == 4:
+            return self.spoil(np.concatenate([self._next(inputs[:, :3]), inputs[:, 3:] + 1], axis=1))
+        return (self._next(inputs) - inputs) / self.chaotic.increment
+
+    def closed_loop(self, increment):
+        assert increment.tolist() == list(self.chaotic.increment)
+        return self
+
+    def start(self, context):
+        return np.concatenate([self._next(context[-1]), np.zeros((context.shape[1], 1))], axis=1)
+
+    def observe(self, state):
+        return state[:, :3]
+
+
+def small_long(times):
+    return Chaos(initial_conditions=4, horizon=1.0, warmup=3, length=10, trajectories=3, samples=60, long=times)
+
+
+def test_the_long_run_of_the_flow_itself_is_at_the_floor():
+    task = small_long(40.0)
+    found = task.judge(Stepped(), seed=0)
+    assert set(found.metrics) >= STATISTICS
+    metrics = found.metrics
+    assert 0.3 < metrics["state_space_divergence"] / metrics["state_space_divergence_floor"] < 3.0
+    assert metrics["escaped"] < 0.01
+    assert metrics["hellinger"] < 0.2
+    assert metrics["correlation_dimension"] == pytest.approx(2.05, abs=0.15)
+    assert metrics["correlation_dimension_true"] == pytest.approx(2.05, abs=0.15)
+    # the map has a fourth number, which only counts: an exponent of zero beside the flow's three
+    curve = found.curves["lyapunov"]
+    assert len(curve["exponents"]) == len(curve["errors"]) == 4
+    assert curve["exponents"][0] == metrics["lyapunov_max"]
+    assert abs(metrics["lyapunov_max"] - 0.905) < 5 * metrics["lyapunov_max_error"] < 0.7
+    assert curve["exponents"][3] == pytest.approx(-14.57, abs=0.6)
+    long = found.curves["long"]
+    steps = round(40.0 * task.chaotic.lyapunov_time / 0.02)
+    assert long["points"] == 4 * round(0.9 * steps)
+    assert len(long["truth"]) == len(long["model"]) == 3
+    assert {len(column) for column in long["truth"] + long["model"]} == {500}
+    assert 15 < np.mean(long["model"][2]) < 30  # in the system's units
+
+
+def test_the_long_run_is_the_same_every_time_and_absent_unless_asked_for():
+    one, again = (small_long(5.0).judge(Stepped(), seed=0) for _ in range(2))
+    assert one.metrics == again.metrics
+    without = small_long(0.0).judge(Persistence(3), seed=0)
+    assert not STATISTICS & set(without.metrics)
+    assert set(without.curves) == {"forecast"}
+
+
+def test_the_model_starts_where_its_forecast_does():
+    task = small_long(5.0)
+    _, true = task._windows(0, 1.0)
+    run = task._long_run
+    forecasts, states = run.follow(Stepped(), task.view.standard(task._windows(0, 1.0)[0]))
+    assert forecasts.shape == (run.steps + 1, 4, 3)
+    assert forecasts[: len(true)] == pytest.approx(task.view.standard(true), abs=0.01)
+    assert states[:, 3].tolist() == [run.steps - 1] * 4
+    assert (forecasts[-1] == states[:, :3]).all()
+
+
+def lost_after(steps, answer):
+    """The first run is spoilt after so many steps."""
+
+    def spoil(state):
+        late = (state[:, 3] >= steps) & (np.arange(len(state)) == 0) & (len(state) > 1)
+        if late.any() and answer == "refuses":
+            raise Diverged("the state is not finite")
+        return np.where(late[:, None], answer, state) if late.any() else state
+
+    return spoil
+
+
+@pytest.mark.parametrize("answer", [np.nan, np.inf, 1e8])
+def test_a_run_that_is_lost_has_escaped_and_the_others_go_on(answer):
+    task = small_long(30.0)
+    found = task.judge(Stepped(lost_after(10, answer)), seed=0)
+    assert found.metrics["escaped"] == pytest.approx(0.25, abs=0.01)
+    assert all(math.isfinite(value) for value in found.metrics.values())
+    assert found.metrics["hellinger"] > 0.25
+    assert "correlation_dimension" in found.metrics
+
+
+def test_a_model_that_refuses_a_batch_for_one_of_it_keeps_the_others():
+    class Strict(Stepped):
+        def step(self, inputs):
+            if inputs.shape[1] == 4 and (np.abs(inputs[:, 0] - inputs[:, 0].max()) < 1e-12).any() and inputs[0, 3] > 20:
+                raise Diverged("the state is not finite")
+            return super().step(inputs)
+
+    found = small_long(5.0).judge(Strict(), seed=0).metrics
+    assert found["escaped"] > 0.5  # alone, each is the greatest of its batch: all are lost in the end
+    assert "lyapunov_max" not in found
+
+
+def test_a_model_that_collapses_is_far_from_the_floor():
+    class Still(Stepped):
+        def step(self, inputs):
+            return inputs if inputs.shape[1] == 4 else np.zeros_like(inputs)
+
+    found = small_long(30.0).judge(Still(), seed=0).metrics
+    assert found["state_space_divergence"] > 5 * found["state_space_divergence_floor"]
+    assert found["hellinger"] == 1.0
+    assert found["escaped"] == 0.0
+    assert found["lyapunov_max"] == pytest.approx(0.0, abs=1e-6)
+
+
+def test_the_true_field_runs_on_by_its_own_steps():
+    found = small_long(60.0).evaluate(Stepper("rk4", 0.02), seed=0, budget=Budget())
+    metrics = found.metrics
+    assert set(metrics) >= STATISTICS
+    assert metrics["state_space_divergence"] < 3 * metrics["state_space_divergence_floor"]
+    assert "lyapunov" not in found.curves
+    assert "lyapunov_max" not in metrics
+
+
+def test_a_true_field_that_leaves_has_escaped():
+    class Leaves(Stepper):
+        def solve(self, equation, y0, t):
+            if len(t) > 200:
+                raise Diverged("the solution is not finite")
+            return super().solve(equation, y0, t)
+
+    found = small_long(30.0).evaluate(Leaves("rk4", 0.02), seed=0, budget=Budget()).metrics
+    assert found["escaped"] == 1.0
+    assert found["hellinger"] == 1.0
+    assert math.isfinite(found["state_space_divergence"])
+    assert "correlation_dimension" not in found
+    assert "correlation_dimension_true" in found
+
+
+def test_what_the_long_run_writes_is_declared_and_fits_a_row():
+    found = small_long(5.0).judge(Stepped(), seed=0)
+    assert set(found.metrics) <= set(METRICS)
+    assert encode({"metrics": dict(found.metrics), "curves": dict(found.curves)})
+
+
+def test_many_components_are_shown_in_principal_components():
+    rng = np.random.default_rng(0)
+    run = LongRun(View("lorenz96"), 1.0, 2)
+    generated = rng.standard_normal((run.steps + 1, 2, 40))
+    metrics, curve = run.statistics(generated)
+    assert curve["projection"] == "principal components"
+    assert len(curve["model"]) == 3
+    assert "correlation_dimension" not in metrics  # too few points for 40 dimensions
+    assert metrics["state_space_divergence"] > 0.0

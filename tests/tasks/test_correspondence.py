@@ -10,11 +10,13 @@ from typing import Any
 import numpy as np
 import pytest
 import sympy
+from scipy.linalg import expm
 
 from odernn.suite.catalogue import build_task
 from odernn.suite.contracts import Budget, Nesting, Outcome
 from odernn.suite.errors import Diverged, UsageError
 from odernn.tasks.audits.correspondence import ROWS, TASK, Correspondence
+from odernn.tasks.audits.limit import limit
 from odernn.tasks.audits.memory_order import memory_order
 
 Array = np.ndarray[Any, Any]
@@ -137,8 +139,10 @@ def test_a_right_cell() -> None:
         "equality_error_one_step",
         "wrong_error",
         "observed_order",
+        "limit_gap",
         "memory_order",
     }
+    assert metrics["limit_gap"] < 1e-11
     properties = outcome.properties
     assert properties["paper"] == ROWS["leaky"].PAPER
     assert properties["wrong"] == ROWS["leaky"].WRONG
@@ -197,6 +201,86 @@ def test_a_field_that_is_not_the_limit_is_caught() -> None:
     assert abs(outcome.metrics["observed_order"]) < 0.2
     assert outcome.status == "failed"
     assert "order against the flow of the stated field" in outcome.reason
+
+
+@pytest.mark.parametrize("slip", [1e-6, 1e-7])
+def test_a_term_of_the_field_that_is_wrong_in_the_seventh_digit_is_caught(slip: float) -> None:
+    """The errors of order 1 hide it on every rung, the extrapolated limit does not: it is about slip times 1.5."""
+    outcome = audit(
+        "leaky", lambda rng: replace(leaky_map(rng), exact=lambda p, y, u: target(p, y, u) - (1 + slip) * y)
+    )
+    assert outcome.metrics["observed_order"] == pytest.approx(1, abs=0.03)
+    assert min(outcome.curves["convergence"]["error"]) > 1e-4
+    assert slip / 10 < outcome.metrics["limit_gap"] < 2 * slip
+    assert outcome.status == "failed"
+    gap = f"{outcome.metrics['limit_gap']:.1e}"
+    assert outcome.reason == f"its limit of small steps is {gap} from the flow of the stated field"
+
+
+def test_a_wrong_term_of_a_method_of_order_2_is_caught() -> None:
+    """Heun's method: the limit is extrapolated in powers from h^2 on."""
+
+    def heun(p: Mapping[str, Array], h: float, y: Array, u: Array) -> Array:
+        k = leaky_field(p, y, u)
+        return y + h / 2 * (k + leaky_field(p, y + h * k, u))
+
+    right = audit("leaky", lambda rng: replace(leaky_map(rng), move=heun, told={"order": 2}))
+    assert right.metrics["limit_gap"] < 1e-12
+    wrong = audit(
+        "leaky",
+        lambda rng: replace(
+            leaky_map(rng), move=heun, told={"order": 2}, exact=lambda p, y, u: leaky_field(p, y, u) + 1e-6
+        ),
+    )
+    assert wrong.metrics["limit_gap"] > 1e-7
+    assert "from the flow of the stated field" in wrong.reason
+
+
+def test_parts_that_are_faster_than_their_sum_get_shorter_intervals() -> None:
+    """Two rotations that cancel but for a slow one: the field's rate says nothing of what a splitting must resolve."""
+    turn, other = np.zeros((N, N)), np.zeros((N, N))
+    turn[0, 1], turn[1, 0] = 25.0, -25.0
+    other[1, 2], other[2, 1] = 3.0, -3.0
+
+    def split(p: Mapping[str, Array], h: float, y: Array, u: Array) -> Array:
+        G = expm(h * turn) @ expm(h * other) @ expm(-h * turn)
+        return leaky(p, h, y @ G.T, u)
+
+    def whole(p: Mapping[str, Array], y: Array, u: Array) -> Array:
+        return leaky_field(p, y, u) + y @ other.T
+
+    outcome = audit("leaky", lambda rng: replace(leaky_map(rng), move=split, exact=whole))
+    assert outcome.curves["convergence"]["h"][0] < 0.5
+    assert outcome.metrics["limit_gap"] < 1e-8
+    assert "limit" not in outcome.reason
+    noisy = audit(
+        "leaky",
+        lambda rng: replace(
+            leaky_map(rng), move=lambda p, h, y, u: leaky(p, h, y, u) + 1e-7 * np.sin(1e9 * y), exact=leaky_field
+        ),
+    )
+    assert "its limit of small steps is not known: the last of 6 rungs moves it by" in noisy.reason
+    assert noisy.curves["convergence"]["h"][0] == 0.5
+
+
+@pytest.mark.parametrize("order", [1, 2, 3])
+def test_the_limit_of_an_expansion(order: int) -> None:
+    """e + h^p cos h, where every other power is absent, and (1 + h)^(1/h), Euler's method for y' = y."""
+    steps = [0.5 / 2**k for k in range(7)]
+    smooth = [math.e + h**order * math.cos(h) for h in steps]
+    found, before = limit([np.array([v]) for v in smooth], order)
+    assert abs(found[0] - math.e) < 1e-11
+    assert abs(found[0] - math.e) <= abs(found[0] - before[0]) + 1e-15
+    if order == 1:
+        euler = [np.array([(1 + h) ** (1 / h)]) for h in steps]
+        assert limit(euler, 1)[0][0] == pytest.approx(math.e, abs=1e-7)
+
+
+def test_a_limit_is_exact_for_a_polynomial() -> None:
+    """c_0 + c_2 h^2 + ... + c_5 h^5 from five values."""
+    c = np.array([0.7, 0.0, 1.3, -2.0, 0.4, 5.0])
+    values = [np.array([np.polyval(c[::-1], 2.0**-k)]) for k in range(5)]
+    assert limit(values, 2)[0][0] == pytest.approx(0.7, abs=1e-14)
 
 
 @pytest.mark.parametrize("claim", [0, 2])

@@ -13,10 +13,14 @@ from scipy.integrate import solve_ivp
 from odernn.suite.contracts import Array, InitialValueProblem
 from odernn.suite.equation import TIME, Equation, symbols
 from odernn.suite.errors import UsageError
+from odernn.tasks.collocation import collocation, radau
 from odernn.tasks.problems import PROBLEMS
 from odernn.tasks.references import main, taylor
+from odernn.tasks.stiff_problems import AGREEMENT
+from odernn.tasks.stiff_problems import PUBLISHED as PUBLISHED_STIFF
 
-CHEAP = [name for name in PROBLEMS if name not in ("pleiades", "arenstorf")]
+CHEAP = ["driven", "rigid-body", "brusselator", *(f"detest-{x}" for x in ("a1", "a2", "a4", "b2", "b3", "e4", "e5"))]
+NONSTIFF = sorted(name for name, problem in PROBLEMS.items() if not problem.stiff)
 
 EXPECTED = {
     "lotka-volterra",
@@ -29,6 +33,12 @@ EXPECTED = {
     "rigid-body",
     "kepler",
     "driven",
+    "henon-heiles",
+    *(f"detest-a{i}" for i in (1, 2, 3, 4, 5)),
+    *(f"detest-b{i}" for i in (2, 3, 4)),
+    *(f"detest-c{i}" for i in (1, 2, 3, 4)),
+    *("detest-d1", "detest-d5", "detest-e1", "detest-e3", "detest-e4", "detest-e5"),
+    *("robertson", "hires", "orego", "van-der-pol-stiff", "pollution"),
 }
 
 
@@ -56,14 +66,15 @@ def test_data_are_complete(name: str) -> None:
 
 
 # SciPy's own rounding errors grow with the problem: arenstorf starts 0.006 from the moon, lorenz is chaotic.
-REACH = {"arenstorf": 1e-9, "lorenz": 1e-11, "pleiades": 1e-11}
+REACH = {"arenstorf": 1e-9, "lorenz": 1e-11, "pleiades": 1e-11, "henon-heiles": 1e-11, "detest-d5": 1e-11}
 
 
-@pytest.mark.parametrize("name", sorted(EXPECTED))
+@pytest.mark.parametrize("name", NONSTIFF)
 def test_scipy_comes_to_the_reference(name: str) -> None:
     problem = PROBLEMS[name]
+    atol = 1e-15 * min(1.0, max(abs(value) for value in problem.reference))
     out = solve_ivp(
-        problem.equation.function(), (problem.t0, problem.t1), problem.y0, method="DOP853", rtol=2.3e-14, atol=1e-15
+        problem.equation.function(), (problem.t0, problem.t1), problem.y0, method="DOP853", rtol=2.3e-14, atol=atol
     )
     assert out.success
     assert difference(name, out.y[:, -1]) < REACH.get(name, 2e-12)
@@ -90,6 +101,26 @@ def test_an_implicit_scipy_method_with_our_jacobian_comes_to_the_reference(name:
 # pleiades: Mazzia & Magherini, Test Set for Initial Value Problem Solvers 2.4 (2008), positions and velocities.
 PUBLISHED = {
     "lotka-volterra": ((6.761876008576667e-01, 1.860816099640036e-01), 2e-14),
+    "kepler": ((-5.780432953035361e-01, 8.633840009194193e-01, -9.595083730380727e-01, -6.504915126712089e-02), 1e-13),
+    "van-der-pol": ((2.008149762174948, -4.250887527320057e-02), 1e-14),
+    "detest-a5": ((-0.7887826688964196,), 3e-14),
+    "detest-b2": ((1.000000001030576, 1.0, 0.9999999989694235), 1e-15),
+    "detest-b3": ((2.061153488557776e-09, 5.257228022048349e-02, 9.474277177183630e-01), 3e-15),
+    "detest-b4": ((0.9826950928005993, 2.198447081694832, 0.9129452507276399), 1e-13),
+    "detest-c3": (
+        (
+            *(2.948119211022058e-03, 5.635380154844266e-03, 7.829072515926013e-03, 9.348257908594937e-03),
+            *(1.007943610301970e-02, 9.982674171429909e-03, 9.088693332766085e-03, 7.489115195185912e-03),
+            *(5.322964130953349e-03, 2.762434379029886e-03),
+        ),
+        3e-13,
+    ),
+    "detest-d1": ((2.198835352008397e-01, 9.427076846341813e-01, -9.787659841058176e-01, 3.287977990962036e-01), 2e-14),
+    "detest-d5": ((-1.295266250987574, 4.003938963792321e-01, -6.775390924707566e-01, -1.270838154278686e-01), 2e-13),
+    "detest-e1": ((1.456723600728308e-01, -9.883500195574063e-02), 1e-13),
+    "detest-e3": ((-1.004178858647128e-01, 2.411400132095954e-01), 1e-13),
+    "detest-e4": ((3.395091444646555e01, 2.767822659672869e-01), 1e-15),
+    "detest-e5": ((1.411797390542629e01, 2.400000000000002), 5e-15),
     "rigid-body": ((-9.396570798729192e-01, -3.421177754000779e-01, 7.414126596199957e-01), 5e-15),
     "pleiades": (
         (
@@ -110,6 +141,170 @@ PUBLISHED = {
 def test_published_values(name: str) -> None:
     values, tolerance = PUBLISHED[name]
     assert difference(name, values) < tolerance
+
+
+def closed_forms() -> dict[str, list[Any]]:
+    """Solutions at t = 20 in formulas, in 40 digits."""
+    with mpmath.workdps(40):
+        e, t = mpmath.exp, mpmath.mpf(20)
+        besselj, s = mpmath.besselj, mpmath.mpf(21)
+        a2 = 1 / mpmath.sqrt(21)
+        chain = [e(-t) * t**k / mpmath.factorial(k) for k in range(9)]
+        # Bateman's formula for the rates 1..9: y_i = exp(-t) (1 - exp(-t))^(i-1)
+        faster = [e(-t) * (1 - e(-t)) ** k for k in range(9)]
+        speed = mpmath.sqrt(mpmath.mpf(0.032) / 0.4)
+        # v = c tanh(a t), a = sqrt(g k); y = 30 + log cosh(a t) / k
+        rate = mpmath.sqrt(mpmath.mpf(0.032) * mpmath.mpf(0.4))
+        half = mpmath.mpf(1) / 2
+        return {
+            "detest-a1": [e(-t)],
+            "detest-a2": [a2],
+            "detest-a3": [e(mpmath.sin(t))],
+            "detest-a4": [20 / (1 + 19 * e(-t / 4))],
+            "detest-b2": [1 + e(-t) / 2 + e(-3 * t) / 2, 1 - e(-3 * t), 1 - e(-t) / 2 + e(-3 * t) / 2],
+            "detest-c1": [*chain, 1 - sum(chain)],
+            "detest-c2": [*faster, 1 - sum(faster)],
+            "detest-e1": [besselj(half, s), besselj(half, s, derivative=1)],
+            "detest-e4": [30 + mpmath.log(mpmath.cosh(rate * t)) / mpmath.mpf(0.4), speed * mpmath.tanh(rate * t)],
+            # v = sinh(log(25 / (25 - t)))
+            "detest-e5": [None, (5 - mpmath.mpf(1) / 5) / 2],
+        }
+
+
+@pytest.mark.parametrize("name", sorted(closed_forms()))
+def test_closed_forms(name: str) -> None:
+    for value, truth in zip(PROBLEMS[name].reference, closed_forms()[name], strict=True):
+        if truth is not None:
+            assert value == pytest.approx(float(truth), rel=2e-15)
+
+
+@pytest.mark.parametrize("name", ["detest-c3", "detest-c4"])
+def test_linear_chains_are_the_matrix_exponential(name: str) -> None:
+    """By the eigenvectors of the second difference: sines."""
+    n = PROBLEMS[name].equation.dimension
+    j = np.arange(1, n + 1)
+    vectors = np.sqrt(2 / (n + 1)) * np.sin(np.outer(j, j) * np.pi / (n + 1))
+    decay = np.exp(-20 * (2 - 2 * np.cos(j * np.pi / (n + 1))))
+    assert difference(name, vectors @ (decay * vectors[0])) < 1e-12
+
+
+def test_the_pursuit_from_a_quadrature() -> None:
+    with mpmath.workdps(30):
+        end = mpmath.quad(lambda t: (25 / (25 - t) - (25 - t) / 25) / 2, [0, 20])
+    assert PROBLEMS["detest-e5"].reference[0] == pytest.approx(float(end), rel=1e-15)
+
+
+STIFF = sorted(name for name, problem in PROBLEMS.items() if problem.stiff)
+
+
+@pytest.mark.parametrize("name", STIFF)
+def test_stiff_references_agree_with_the_published_values(name: str) -> None:
+    """As nearly as the data say, in every component; and not more nearly by chance of a loose number."""
+    ours, published = np.array(PROBLEMS[name].reference), np.array(PUBLISHED_STIFF[name])
+    worst = (np.abs(ours - published) / np.abs(published)).max()
+    assert worst < AGREEMENT[name] < 1e-12
+    assert AGREEMENT[name] < 1.5 * worst
+
+
+# SciPy at tight tolerance: Radau, in each component; LSODA where Radau's first step fails.
+TIGHT = {"robertson": ("Radau", 1e-20), "hires": ("Radau", 1e-20), "van-der-pol-stiff": ("Radau", 1e-16)}
+
+
+@pytest.mark.parametrize("name", STIFF)
+def test_scipy_comes_to_the_stiff_references(name: str) -> None:
+    problem = PROBLEMS[name]
+    method, atol = TIGHT.get(name, ("LSODA", 1e-17))
+    out = solve_ivp(
+        problem.equation.function(),
+        (problem.t0, problem.t1),
+        problem.y0,
+        method=method,
+        jac=problem.equation.jacobian(),
+        rtol=1e-9 if method == "Radau" else 1e-13,
+        atol=atol,
+    )
+    assert out.success
+    reference = np.array(problem.reference)
+    assert (np.abs(out.y[:, -1] - reference) / np.abs(reference)).max() < 2e-10
+
+
+def test_stiff_invariants() -> None:
+    """Robertson conserves mass; of HIRES the bound phytochrome and its partner; the pollution problem nitrogen."""
+    assert math.fsum(PROBLEMS["robertson"].reference) == pytest.approx(1.0, abs=2e-16)
+    y = PROBLEMS["hires"].reference
+    assert y[6] + y[7] == pytest.approx(0.0057, rel=1e-15)
+    # nitrogen of NO2, NO, PAN, HNO3, NO3 and twice in N2O5: y1, y2, y13, y15, y19, y20
+    atoms = np.zeros(20)
+    atoms[[0, 1, 12, 14, 18]] = 1
+    atoms[19] = 2
+    assert atoms @ np.array(PROBLEMS["pollution"].reference) == pytest.approx(0.2, rel=1e-15)
+
+
+def test_the_collocation_is_right_on_closed_forms() -> None:
+    """A stiff pair whose fast component follows the square of the slow one, and a logistic curve, in 20 digits."""
+    x, y = symbols("x y")
+    rate, slow = symbols("a b")
+    fast = Equation("pair", (x, y), (-rate * (x - y**2), -slow * y), {rate: 1e6, slow: 1.0})
+    with mpmath.workdps(34):
+        # y = exp(-t); x = c exp(-2t) + (1 - c) exp(-at), c = a / (a - 2)
+        t, a = mpmath.mpf(3), mpmath.mpf(10) ** 6
+        c = a / (a - 2)
+        truth = [c * mpmath.exp(-2 * t) + (1 - c) * mpmath.exp(-a * t), mpmath.exp(-t)]
+        end = collocation(fast, [1.0, 1.0], 0.0, 3.0, 10, 1e-15)
+        assert max(abs(p / q - 1) for p, q in zip(end, truth, strict=True)) < mpmath.mpf(10) ** -20
+        logistic = Equation("logistic", (x,), (x * (1 - x),))
+        (end,) = collocation(logistic, [0.25], 0.0, 5.0, 8, 1e-13)
+        assert abs(end - 1 / (1 + 3 * mpmath.exp(-5))) < mpmath.mpf(10) ** -20
+
+
+@pytest.mark.parametrize("stages", [1, 2, 3])
+def test_radau_points_are_the_published_ones(stages: int) -> None:
+    """Hairer & Wanner II, tables IV.5.5 and IV.5.6."""
+    c, A, _ = radau(stages)
+    r = math.sqrt(6)
+    points = {1: [1], 2: [1 / 3, 1], 3: [(4 - r) / 10, (4 + r) / 10, 1]}[stages]
+    last = {1: [1], 2: [3 / 4, 1 / 4], 3: [(16 - r) / 36, (16 + r) / 36, 1 / 9]}[stages]
+    np.testing.assert_allclose([float(x) for x in c], points, rtol=1e-15)
+    np.testing.assert_allclose(A[-1].astype(float), last, rtol=1e-14)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_hires_with_decimal_data_is_the_published_value() -> None:
+    """The difference of 1.5e-13 from the published value is that of the binary64 data from the decimal ones."""
+    problem = PROBLEMS["hires"]
+    equation = problem.equation
+    assert isinstance(equation, Equation)
+    exact = [e.xreplace({s: sympy.Rational(repr(v)) for s, v in equation.parameters.items()}) for e in equation.rhs]
+    raw = sympy.lambdify([TIME, *equation.state], exact, "mpmath", cse=True)
+
+    class Decimal:
+        name, dimension = "decimal", 8
+
+        def function(self, library: str = "numpy") -> Any:
+            return lambda t, y: np.array([mpmath.mpf(v) for v in raw(t, *y)], dtype=object)
+
+        def jacobian(self, library: str = "numpy") -> Any:
+            return equation.jacobian()
+
+        def latex(self) -> str:
+            return ""
+
+    with mpmath.workdps(34):
+        start = [mpmath.mpf(repr(value)) for value in problem.y0]
+        end = collocation(Decimal(), start, 0.0, mpmath.mpf("321.8122"), 12, 1e-16)
+    assert max(abs(float(p / q) - 1) for p, q in zip(end, PUBLISHED_STIFF["hires"], strict=True)) < 1e-15
+
+
+def henon_heiles(y: Any) -> list[float]:
+    x, z, u, v = y
+    return [(u**2 + v**2 + x**2 + z**2) / 2 + x**2 * z - z**3 / 3]
+
+
+def test_henon_heiles_keeps_its_energy() -> None:
+    problem = PROBLEMS["henon-heiles"]
+    assert henon_heiles(problem.y0)[0] == pytest.approx(0.12966667, rel=1e-7)
+    np.testing.assert_allclose(henon_heiles(problem.reference), henon_heiles(problem.y0), rtol=1e-15)
 
 
 def test_rigid_body_is_jacobis_elliptic_functions() -> None:

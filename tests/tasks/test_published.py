@@ -315,6 +315,25 @@ def test_unicornn_is_reversible_and_symplectic() -> None:
     assert_symplectic("unicornn", p, state[:1], u[:1])
 
 
+def test_the_wrong_unicornn_couples_its_units() -> None:
+    """w acts as a diagonal: a bump of one unit moves that unit alone; the wrong cell's recurrent matrix is full."""
+    p, (state, u) = weights("unicornn"), draw("unicornn")
+    cell, bumped = published("unicornn"), state.copy()
+    bumped[:, 0, 2] += 0.5
+    others = np.arange(N) != 2
+    right = cell.update(p, 0.1, bumped, u) - cell.update(p, 0.1, state, u)
+    np.testing.assert_array_equal(right[:, :, others], 0)
+    wrong = cell.wrong(p, 0.1, bumped, u) - cell.wrong(p, 0.1, state, u)
+    assert (np.abs(wrong[:, :, others]) > 1e-6).all()
+    alone = {
+        **p,
+        "w": np.where(others, 0.0, p["w"]),
+    }  # and only the coupling is wrong: unit 2 reads itself as it should
+    np.testing.assert_allclose(
+        cell.wrong(alone, 0.1, state, u)[:, :, 2], cell.update(alone, 0.1, state, u)[:, :, 2], atol=1e-15
+    )
+
+
 def assert_symplectic(row: str, p: dict[str, Array], state: Array, u: Array) -> None:
     eps, columns = 1e-5, []
     for bump in np.eye(2 * N).reshape(-1, 1, 2, N) * eps:
