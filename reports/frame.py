@@ -30,7 +30,13 @@ EXAMINED = (
     *("certified_step", "spectral_step"),
 )
 """What a stability audit measures `WHEN`: before and after training."""
-_TEXT = ("solver.cell", "solver.tableau", "solver.backend", "task.name", "task.problem", "task.system", "task.row")
+LYAPUNOV = ("lyapunov_max", "kaplan_yorke")
+PROTOCOL = ("system", "every", "noise", "trajectories", "samples", "horizon", "initial_conditions", "warmup")
+"""The parameters of a forecast's task that say what is shown and scored, and not how a model is trained on it."""
+_TEXT = (
+    *("solver.cell", "solver.tableau", "solver.backend"),
+    *("task.name", "task.problem", "task.system", "task.row", "task.generator"),
+)
 _NUMBERS = (
     *("metrics.skill", "metrics.nrmse", "metrics.baseline_nrmse", "metrics.initial_conditions", "metrics.error"),
     *("metrics.valid_prediction_time", "metrics.valid_prediction_time_q25", "metrics.valid_prediction_time_q75"),
@@ -40,7 +46,7 @@ _NUMBERS = (
     *("metrics.parameters", "metrics.hidden", "metrics.memory_capacity", "metrics.memory_capacity_per_unit"),
     *("properties.state_numbers", "properties.ode_order", "properties.stages", "properties.stages_reaching"),
     *("metrics.equality_error", "metrics.equality_error_one_step", "metrics.wrong_error", "metrics.nesting_depth"),
-    *("metrics.memory_order", "metrics.gap_at_zero_step", "metrics.cases", "metrics.violations"),
+    *("metrics.memory_order", "metrics.gap_at_zero_step", "metrics.limit_gap", "metrics.cases", "metrics.violations"),
     *(
         "metrics.norm_drift",
         "task.steps",
@@ -50,8 +56,18 @@ _NUMBERS = (
         "metrics.skill",
     ),
     *(f"metrics.{name}_{when}" for name in EXAMINED for when in WHEN),
+    *("solver.parameter_error", "solver.substeps", "properties.training_step", "metrics.smape", "metrics.field_error"),
+    *("metrics.valid_prediction_time_limit", "metrics.refinement_gap", "metrics.escaped"),
+    *(f"metrics.{name}{end}" for name in ("state_space_divergence", "hellinger") for end in ("", "_floor")),
+    *("metrics.correlation_dimension", "metrics.correlation_dimension_true", "metrics.lyapunov_sum"),
+    *(f"metrics.{flow}{name}{end}" for flow in ("", "flow_") for name in LYAPUNOV for end in ("", "_error")),
+    *("metrics.lyapunov_sum_exact", "metrics.ceiling", "metrics.ceiling_step", "metrics.agreement"),
+    *(f"task.{name}" for name in PROTOCOL[1:]),
 )
-_CURVES = ("learning", "spectrum_before", "spectrum_after", "forecast", "convergence", "capacity")
+_CURVES = (
+    *("learning", "spectrum_before", "spectrum_after", "forecast", "convergence", "capacity"),
+    *("transfer", "refinement", "long", "lyapunov", "ceiling"),
+)
 _WORDS = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
 _PRIMARY = {
     "copying": "accuracy",
@@ -65,6 +81,11 @@ _PRIMARY = {
     "stages": "nesting_depth",
     "certificate": "violations",
     "norm": "norm_drift",
+    "conformance": "observed_order",
+    "lyapunov": "lyapunov_max",
+    "ceiling": "ceiling",
+    "transfer": "valid_prediction_time_limit",
+    "learned-ivp": "error",
 }
 _AUDITS = {
     "parameters": "parameters",
@@ -74,6 +95,10 @@ _AUDITS = {
     "stability": "stability",
     "certificate": "certificate",
     "norm": "norm",
+    "conformance": "conformance",
+    "lyapunov": "lyapunov",
+    "ceiling": "ceiling",
+    "transfer": "transfer",
 }
 TRAINED = ("sequence", "forecast", "stability")
 """The kinds whose runs train a cell; of these the last is an audit and no competition."""
@@ -121,8 +146,8 @@ def step_label(solver: Mapping[str, Any]) -> str:
 def solver_label(row: Row) -> str:
     """One readable name of a row's solver: "leaky · rk4 · native · h=0.5". The size is told by `parameters`."""
     solver = _section(row, "solver")
-    parts = [str(solver[key]) for key in ("cell", "tableau", "backend") if solver.get(key) is not None]
-    known = ("cell", "tableau", "backend", "step", "steps", "rtol", "atol", "hidden", "engine")
+    parts = [str(solver[key]) for key in ("cell", "tableau", "method", "backend") if solver.get(key) is not None]
+    known = ("cell", "tableau", "method", "backend", "step", "steps", "rtol", "atol", "hidden", "engine")
     options = [f"{key}={_short(value)}" for key, value in sorted(solver.items()) if key not in known]
     return " · ".join(part for part in (*parts, step_label(solver), *options) if part) or "(no solver)"
 
@@ -205,10 +230,11 @@ def frame(rows: Iterable[Row]) -> pd.DataFrame:
     """One line a row; flat columns "task.name", "metrics.skill", "curves.learning", ..., and derived ones.
 
     Derived: task_label, solver_label, step_label, task_id, setting (everything but the seed), outcome, kind (sequence |
-    forecast | integration | order | parameters | capacity | correspondence | stages | stability | certificate),
-    learned, primary_metric, primary, baseline. What a failed row lacks (the primary metric, the baseline, the memory
-    length, the parameters) is taken from other rows of the same task or setting. Of rows with the same id (a run that
-    was tried again) the last stands. Columns that every report needs always exist.
+    forecast | integration | order | transfer | ceiling | lyapunov | conformance | parameters | capacity |
+    correspondence | stages | stability | certificate), learned, primary_metric, primary, baseline. A library's own
+    method stands in the column solver.tableau, with its library. What a failed row lacks (the primary metric, the
+    baseline, the memory length, the parameters) is taken from other rows of the same task or setting. Of rows with the
+    same id (a run that was tried again) the last stands. Columns that every report needs always exist.
     """
     kept: dict[Any, Row] = {}
     for index, row in enumerate(rows):
@@ -237,6 +263,11 @@ def _flat(row: Row) -> dict[str, Any]:
     for section in SECTIONS:
         flat |= {f"{section}.{key}": value for key, value in _section(row, section).items()}
     solver, task = _section(row, "solver"), _section(row, "task")
+    if solver.get("method") is not None:  # tables and figures name what steps by one column
+        flat["solver.tableau"] = f"{solver['method']} of {solver.get('backend')}"
+    whole = _section(row, "properties").get("task")  # the parameters that the experiment left to their defaults, too
+    if isinstance(whole, Mapping):
+        flat |= {f"task.{key}": whole[key] for key in PROTOCOL if key in whole}
     place = (str(row.get("device", "")), str(row.get("dtype", "")))
     flat |= {
         "task_label": task_label(row),
@@ -269,9 +300,10 @@ def _complete(data: pd.DataFrame) -> pd.DataFrame:
         ("properties.memory_length", "task_id"),
         ("cost.parameters", "setting"),
         ("properties.order", "setting"),
+        *((f"task.{key}", "task_id") for key in PROTOCOL[1:]),
     ):
         data[column] = data[column].fillna(data.groupby(by)[column].transform("first"))
-    return data
+    return data.copy()  # in one piece: so many columns one by one are slow to work with
 
 
 def _kind(name: str, group: pd.DataFrame, primary: str) -> str:
@@ -284,7 +316,7 @@ def _kind(name: str, group: pd.DataFrame, primary: str) -> str:
         return "forecast"
     if name == "order" or measured("observed_order"):
         return "order"
-    if name == "ivp" or (primary == "error" and measured("error")):
+    if name in ("ivp", "learned-ivp") or (primary == "error" and measured("error")):
         return "integration"
     return "sequence"
 
@@ -339,7 +371,7 @@ def describe(line: pd.Series[Any]) -> dict[str, Any]:
 
 def options(data: pd.DataFrame) -> dict[str, str]:
     """By setting, the options that tell it from others of the same task and cell: "hidden=32, updates=300"."""
-    shown = ("solver.cell", "solver.tableau", "solver.backend", "solver.step", "solver.steps", "solver.rtol")
+    shown = tuple(f"solver.{key}" for key in ("cell", "tableau", "method", "backend", "step", "steps", "rtol"))
     named = [c for c in data.columns if c.startswith(("solver.", "budget.")) and c not in shown]
     found: dict[str, str] = {}
     for _, group in data.groupby(["task_label", "solver.cell"], sort=False):

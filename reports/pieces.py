@@ -96,22 +96,13 @@ def found() -> tuple[list[Table], list[Figure], list[str]]:
 
 
 ORDER = (
-    *(
-        "correspondence",
-        "plane",
-        "learning",
-        "breakdown",
-        "growth",
-        "memory",
-        "parameters",
-        "capacity",
-        "forecast",
-        "valid_time",
-        "work_precision",
-        "convergence",
-        "stability_regions",
-    ),
-    *("overview", "stages", "accuracy", "forecasting", "stability", "spectra", "certificates", "norms"),
+    *("correspondence", "plane", "learning", "breakdown", "growth", "memory", "parameters", "capacity"),
+    *("ladder", "valid_time", "forecast", "attractors", "transfer", "refinement", "bias_order", "data_grid"),
+    "lyapunov",
+    *("work_precision", "work_precision_time", "work_precision_trajectory", "conformance", "convergence"),
+    "stability_regions",
+    *("overview", "stages", "accuracy", "forecasting", "ceilings", "stepped_exponents"),
+    *("library_methods", "conformance", "stability", "spectra", "certificates", "norms"),
     *("integrators", "orders", "failures"),
 )
 

@@ -28,6 +28,20 @@ PALETTE = (BLUE, VERMILION, GREEN, PURPLE, ORANGE, SKY, BROWN)
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "h")
 DASHES: tuple[Any, ...] = ("-", (0, (5, 2)), (0, (1, 1.2)), (0, (5, 1.5, 1, 1.5)), (0, (8, 2, 1, 2, 1, 2)))
 
+RUNGS: Mapping[str, str] = MappingProxyType(
+    {
+        "climatology": "#b3a369",
+        "persistence": GREY,
+        "parroting": "#8c564b",
+        "nvar": "#332288",
+        "esn": "#aa4499",
+        "polynomial-field": "#117733",
+        "mlp-field": "#44aa99",
+    }
+)
+"""The forecasters that are no cell of the catalogue, from the least informed on, and their colours (in part of P. Tol,
+"Colour Schemes", SRON/EPS/TN/09-002, 2021, scheme "muted")."""
+
 _CELLS = ("leaky", "cornn", "antisymmetric", "companion", "lstm", "gru")
 _TABLEAUX = (
     *("rk4", "euler", "midpoint", "heun2", "bogacki-shampine32", "dormand-prince54"),
@@ -59,6 +73,11 @@ _LABELS = {
     "qunn": "QUNN",
     "cfc": "CfC",
     "true-field": "true field",
+    "parroting": "context parroting",
+    "nvar": "NVAR",
+    "esn": "echo state network",
+    "polynomial-field": "polynomial field",
+    "mlp-field": "MLP field",
     "euler": "Euler",
     "rk4": "RK4",
     "rk38": "RK4 (3/8)",
@@ -116,6 +135,8 @@ def colour(name: str) -> str:
     """The colour of a cell or a tableau; the true field is ink."""
     if name in ("true-field", ""):
         return INK
+    if name in RUNGS:
+        return RUNGS[name]
     for known in (_CELLS, _TABLEAUX):
         if name in known:
             return PALETTE[known.index(name) % len(PALETTE)]
@@ -126,7 +147,7 @@ def marker(name: str) -> str:
     """The marker of a cell, a tableau or a variant."""
     if name == "true-field":
         return "D"
-    for known in (_CELLS, _TABLEAUX):
+    for known in (tuple(RUNGS), _CELLS, _TABLEAUX):
         if name in known:
             return MARKERS[known.index(name) % len(MARKERS)]
     return MARKERS[_number(name) // 7 % len(MARKERS)]
@@ -155,7 +176,7 @@ def short(text: str, width: int = 44) -> str:
     return text if len(text) <= width else text[: width - 1] + "…"
 
 
-def by_name(names: Iterable[str], known: Sequence[str] = (*_CELLS, *_TABLEAUX)) -> list[str]:
+def by_name(names: Iterable[str], known: Sequence[str] = (*RUNGS, *_CELLS, *_TABLEAUX)) -> list[str]:
     """The distinct names in the order of the tables above, unknown ones after them by name, the true field last."""
 
     def place(name: str) -> tuple[int, str]:

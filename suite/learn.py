@@ -170,10 +170,13 @@ def with_feedback(model: SequenceModel, x: Tensor, feedback: Feedback, increment
     of teacher forcing: at an input u in place of the true x, the forecast u + increment * output stands for the output
     (u - x) / increment + output. Gradients flow through the forecasts.
 
-    x: (time, batch, inputs); increment: (inputs,). Returns (time', batch, inputs), time' <= time.
+    x: (time, batch, inputs), time of at least 1; the first step has no forecast to read and always reads the truth.
+    increment: (inputs,). Returns (time', batch, inputs), time' <= time.
     """
-    count = len(x) if feedback.length is None else min(len(x), feedback.warmup + feedback.length)
-    warm = min(max(1, feedback.warmup), count)
+    warm = min(max(1, feedback.warmup), len(x))
+    count = len(x) if feedback.length is None else min(len(x), warm + feedback.length)
+    if feedback.truth == 1.0:  # a cell reads a whole sequence faster than its steps one by one
+        return model(x[:count])[0]
     head, state = model(x[:warm])
     outputs, forecast = [head], x[warm - 1] + increment * head[-1]
     for true in x[warm:count]:
@@ -209,12 +212,13 @@ def learn(
     try:
         _note(metrics, "gradient_ratio_before", gradient_ratio(model, objective, validation))
         for update in range(1, budget.updates + 1):
+            progress = (update - 1) / budget.updates
             x, targets, weights = objective.tensors(task.batch(budget.batch, rng))
-            outputs = forward(x, (update - 1) / budget.updates)
+            outputs = forward(x, progress)
             loss = objective(outputs, targets[: len(outputs)], weights[: len(outputs)])
             value = float(loss.detach())
             _check(value, bound, "loss", update)
-            optimiser.param_groups[0]["lr"] = budget.learning_rate * decayed(budget.decay, update / budget.updates)
+            optimiser.param_groups[0]["lr"] = budget.learning_rate * decayed(budget.decay, progress)
             optimiser.zero_grad(set_to_none=True)
             loss.backward()
             size = torch.nn.utils.clip_grad_norm_(model.parameters(), budget.clip or float("inf"))

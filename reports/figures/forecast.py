@@ -8,7 +8,10 @@ import numpy as np
 import pandas as pd
 
 from .. import style
+from ..limits import draw, limits_of
+from ..limits import handles as limit_handles
 from ..pieces import Figure
+from ..rungs import ladder_rows
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure as Canvas
@@ -19,12 +22,14 @@ SOLVERS, SYSTEMS = 4, 3
 
 def paint(frame: pd.DataFrame) -> Canvas | None:
     """A column per system; a panel per cell (its setting with the longest median valid time), errors at the bottom."""
-    rows = frame[[isinstance(c, dict) and len(c.get("time", [])) > 1 for c in frame["curves.forecast"]]]
+    rows = ladder_rows(frame)
+    rows = rows[[isinstance(c, dict) and len(c.get("time", [])) > 1 for c in rows["curves.forecast"]]]
     if rows.empty:
         return None
     from matplotlib.figure import Figure as Canvas
 
-    systems = list(rows.groupby("task_label", sort=False))[:SYSTEMS]
+    systems = list(rows.groupby("protocol", sort=False))[:SYSTEMS]
+    limits = [limits_of(frame, part) for _, part in systems]
     chosen = [_chosen(part) for _, part in systems]
     depth = max(len(c) for c in chosen)
     width = style.WIDTH if len(systems) > 1 else 0.85 * style.WIDTH
@@ -55,11 +60,12 @@ def paint(frame: pd.DataFrame) -> Canvas | None:
         errors.axhline(THRESHOLD, color=style.GREY, linestyle=(0, (2, 2)), linewidth=1)
         errors.set(xlabel="Lyapunov times", ylabel="error" if column == 0 else "")
         errors.set_xlim(0, max(_end(line) for line in lines))
+        draw(errors, limits[column], stretch=False)
     present = style.by_name(line["solver.cell"] for lines in chosen for line in lines)
     handles: list[Any] = [style.handle("truth", color=style.GREY, linewidth=3, alpha=0.5)]
     handles += [style.handle(style.label(c), color=style.colour(c)) for c in present]
     handles.append(style.handle(f"threshold {THRESHOLD}", color=style.GREY, linestyle=(0, (2, 2))))
-    style.legend(canvas, handles)
+    style.legend(canvas, [*handles, *limit_handles(limits)])
     return canvas
 
 

@@ -9,8 +9,11 @@ import pandas as pd
 
 from .. import style
 from ..frame import over_seeds
+from ..limits import draw, limits_of
+from ..limits import handles as limit_handles
 from ..merge import without_backends
 from ..pieces import Figure
+from ..rungs import ladder_rows
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure as Canvas
@@ -20,30 +23,32 @@ LINES = 40
 
 
 def paint(frame: pd.DataFrame) -> Canvas | None:
-    """One panel per system, a line per setting, the longest valid time on top; a cross for one without a result.
+    """One panel per system and protocol of the ladders, a line per setting, the longest valid time on top; a cross for
+    one without a result.
 
     Backends that give the true field the same numbers share a line. Where there are too many, learned settings and the
     true field in single steps stay first.
     """
-    rows = frame[frame["kind"] == "forecast"]
+    rows = ladder_rows(frame)
     if rows.empty or not rows[VALID].notna().any():
         return None
     from matplotlib.figure import Figure as Canvas
 
     values = [VALID, f"{VALID}_q25", f"{VALID}_q75", "metrics.baseline_valid_prediction_time"]
     panels = []
-    for task, part in rows.groupby("task_label", sort=False):
+    for task, part in rows.groupby("protocol", sort=False):
         table = over_seeds(part, values).sort_values(
             f"{VALID} median", ascending=False, na_position="last", kind="stable"
         )
         table = without_backends(table, tuple(f"{name} median" for name in values[:3]))
         kept = ((table["cell"] == "true-field") & (table["step"] != "")).sort_values(kind="stable").index[:LINES]
         panels.append((str(task), table.loc[sorted(kept)].reset_index(drop=True), len(table)))
+    limits = [limits_of(frame, part) for _, part in rows.groupby("protocol", sort=False)]
     heights = [0.17 * len(table) + 0.55 for _, table, _ in panels]
     canvas = Canvas(figsize=(style.WIDTH, sum(heights)), layout="constrained")
     axes = canvas.subplots(len(panels), 1, squeeze=False, height_ratios=heights)
     mixed = [c for c in ("device", "dtype") if rows[c].nunique() > 1]
-    for ax, (task, table, count) in zip(axes[:, 0], panels, strict=True):
+    for ax, (task, table, count), limit in zip(axes[:, 0], panels, limits, strict=True):
         for place, line in enumerate(table.to_dict("records")):
             _line(ax, place, line)
         ax.set_yticks(range(len(table)), [_name(line, mixed) for line in table.to_dict("records")], fontsize=7)
@@ -52,6 +57,7 @@ def paint(frame: pd.DataFrame) -> Canvas | None:
         baseline = table["metrics.baseline_valid_prediction_time median"].dropna()
         if len(baseline):
             ax.axvline(float(baseline.iloc[0]), color=style.GREY, linestyle=(0, (2, 2)), linewidth=1)
+        draw(ax, limit)
         left_out = f" ({LINES} of {count})" if count > LINES else ""
         ax.set(title=style.plain(task + left_out), xlabel="valid prediction time, Lyapunov times")
     handles = [
@@ -61,7 +67,7 @@ def paint(frame: pd.DataFrame) -> Canvas | None:
     ]
     if any((table["seeds"] == 0).any() for _, table, _ in panels):
         handles.append(style.handle("no result", marker="x", linestyle="none"))
-    style.legend(canvas, handles)
+    style.legend(canvas, [*handles, *limit_handles(limits)])
     return canvas
 
 
@@ -97,7 +103,9 @@ FIGURE = Figure(
     caption=(
         "Median (mark) and quartiles (line) of the valid prediction time over initial conditions, each the median "
         "over seeds. Hollow: the problem's own field stepped by the tableau, the most that the same tableau can give; "
-        "one line where several backends give the same numbers. No backend named: native, or a library's cell."
+        "one line where several backends give the same numbers. No backend named: native, or a library's cell. A "
+        "forecast that reaches the horizon counts as long as it; ceiling: where rounding alone ends the forecast of "
+        "the true field in that arithmetic."
     ),
     paint=paint,
 )

@@ -4,19 +4,39 @@ from __future__ import annotations
 
 import pandas as pd
 
-from ..frame import over_seeds, tidy
+from ..frame import OUTCOMES, over_seeds, tidy
 from ..pieces import Table
 
 _NAMES = {
     "metrics.error": "error",
+    "metrics.error_scaled": "scaled error",
+    "metrics.trajectory_error": "error along",
+    "metrics.reference_error": "reference error",
     "cost.f_calls": "f calls",
     "cost.accepted": "accepted",
     "cost.rejected": "rejected",
+    "cost.jacobian_calls": "Jacobians",
+    "cost.factorizations": "factorizations",
+    "cost.solve_seconds median": "solve seconds",
     "cost.seconds median": "seconds",
 }
+_OPTIONAL = ("scaled error", "error along", "reference error", "Jacobians", "factorizations", "solve seconds", "reason")
+"""Columns of rows that hold such a number; left out where none does."""
 COLUMNS = (
     *("problem", "cell", "tableau", "backend", "step", "options", "device", "dtype", "error"),
-    *("f calls", "accepted", "rejected", "seconds", "runs", "failed"),
+    *(
+        "scaled error",
+        "error along",
+        "reference error",
+        "f calls",
+        "accepted",
+        "rejected",
+        "Jacobians",
+        "factorizations",
+        "solve seconds",
+        "seconds",
+    ),
+    *("runs", "failed", "reason"),
 )
 
 
@@ -25,14 +45,20 @@ def build(frame: pd.DataFrame) -> pd.DataFrame:
     rows = frame[frame["kind"] == "integration"]
     if rows.empty:
         return pd.DataFrame(columns=list(COLUMNS))
-    table = over_seeds(rows, ["metrics.error", "cost.f_calls", "cost.accepted", "cost.rejected", "cost.seconds"])
-    table = table.rename(columns=_NAMES)
+    measured = [name.removesuffix(" median") for name in _NAMES]
+    rows = rows.reindex(columns=list(dict.fromkeys([*rows.columns, *measured])))
+    rows["cost.rejected"] = rows["cost.rejected"].where(rows["cost.rejected"] >= 0)  # -1: the library does not say
+    table = over_seeds(rows, measured).rename(columns=_NAMES)
     first = rows.drop_duplicates("setting").set_index("setting")
     name = first["task.problem"].where(first["task.problem"] != "", first["task_label"])
     table["problem"] = table["setting"].map(name)
     table["runs"] = table["seeds"] + table["failed"]
+    lost = rows[~rows["outcome"].isin(OUTCOMES[:2])]
+    reasons = lost.groupby("setting")["reason"].first().map(lambda text: str(text).split("\n", 1)[0])
+    table["reason"] = table["setting"].map(reasons).fillna("")
     order = ["problem", "tableau", "backend", "device", "dtype", "f calls"]
-    return tidy(table.sort_values(order, kind="stable", na_position="last"), COLUMNS)
+    said = [c for c in COLUMNS if c not in _OPTIONAL or (table[c].notna() & (table[c] != "")).any()]
+    return tidy(table.sort_values(order, kind="stable", na_position="last"), said)
 
 
 def _brief(table: pd.DataFrame) -> pd.DataFrame:
@@ -55,7 +81,11 @@ TABLE = Table(
     title="Initial value problems",
     caption=(
         "Error at the end point (maximum norm, relative to the reference's largest component), evaluations of the "
-        "field, accepted and rejected steps (means over the runs with a result), and seconds of wall time (median)."
+        "field, accepted and rejected steps (means over the runs with a result), and seconds of wall time (median). "
+        "Scaled error: the largest of the components, each relative to its own size. Error along: the largest error "
+        "over the compared times; reference error: that of the reference they are compared with. Jacobians and "
+        "factorizations are those of implicit methods. Solve seconds: the shortest solve alone; seconds: the whole "
+        "run. Reason: why the first failed run failed."
     ),
     make=build,
     heading=("device", "dtype"),

@@ -29,6 +29,7 @@ def build(frame: pd.DataFrame) -> pd.DataFrame:
         stages, reaching = group["properties.stages"].max(), group["properties.stages_reaching"].max()
         ode_order = group["properties.ode_order"].max()
         cell = group["solver.cell"].iloc[0] != "true-field"
+        links = next((found for found in group.get("properties.broken_links", ()) if isinstance(found, list)), [])
         lines.append(
             describe(group.iloc[0])
             | {
@@ -37,7 +38,7 @@ def build(frame: pd.DataFrame) -> pd.DataFrame:
                 "reaching": reaching,
                 "n": depth,
                 "verdict on n": _on_n(
-                    depth, stages, reaching, float(alone.get(group["solver.tableau"].iloc[0], math.nan))
+                    depth, stages, reaching, float(alone.get(group["solver.tableau"].iloc[0], math.nan)), links
                 ),
                 "t": memory,
                 "ode order": ode_order if cell else math.nan,
@@ -52,8 +53,9 @@ def build(frame: pd.DataFrame) -> pd.DataFrame:
     return tidy(table, COLUMNS)
 
 
-def _on_n(depth: float, stages: float, reaching: float, alone: float) -> str:
-    """The measured depth against the stages, with why it is less; alone: that of the tableau on a general field."""
+def _on_n(depth: float, stages: float, reaching: float, alone: float, links: list[int]) -> str:
+    """The measured depth against the stages, with why it is less; alone: that of the tableau on a general field; links:
+    the stages that do not read the one before."""
     if math.isnan(depth):
         return "no result"
     if math.isinf(depth):
@@ -64,6 +66,8 @@ def _on_n(depth: float, stages: float, reaching: float, alone: float) -> str:
     if depth > expected:
         return "more than stages"
     reasons = [] if math.isnan(stages) or expected >= stages else [_unreached(int(stages - expected))]
+    if links and reasons:
+        reasons.append(f"no link into stage {', '.join(map(str, links))}")
     if depth < expected:
         reasons.append("affine slopes" if alone > depth else "broken chain")
     return f"fewer: {', '.join(reasons)}" if reasons else "as many as stages"

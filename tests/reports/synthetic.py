@@ -250,9 +250,10 @@ def ivp(problem: str, tableau: str, backend: str, **solver: Any) -> dict[str, An
         {"name": "ivp", "problem": problem},
         {"cell": "true-field", "tableau": tableau, "backend": backend} | solver,
         dtype="float64",
-        metrics={"error": error if math.isfinite(error) else "Infinity"},
+        metrics={key: error if math.isfinite(error) else "Infinity" for key in ("error", "trajectory_error")},
         cost={
             "seconds": 1e-5 * accepted,
+            "solve_seconds": 1e-5 * accepted,
             "f_calls": stages * (accepted + rejected),
             "accepted": accepted,
             "rejected": rejected,
@@ -418,6 +419,7 @@ def corresponding(
             "wrong_error": 0.2,
             "memory_order": 1.0,
             "observed_order": observed,
+            "limit_gap": 3e-13,
         },
         "curves": {"convergence": {"h": h, "error": [0.1 * step**observed for step in h]}},
         "properties": known | parts.pop("properties", {}),
@@ -514,6 +516,226 @@ def _audits() -> list[dict[str, Any]]:
     return made
 
 
+def laddered(system: str = "lorenz63") -> list[dict[str, Any]]:
+    """The rungs that no cell of the catalogue is, and the true field with a wrong parameter, with long runs."""
+    made = []
+    rungs = {"climatology": 20.0, "persistence": 5.0, "parroting": 0.5, "nvar": 3e-3, "esn": 1e-3}
+    for kind, error in rungs.items():
+        made.append(long_run(forecast(system, {"cell": kind}, 0, error), error))
+    for kind, error in (("polynomial-field", 1e-4), ("mlp-field", 5e-3)):
+        for tableau in ("euler", "rk4"):
+            solver = {"cell": kind, "tableau": tableau, "backend": "native"}
+            made.append(long_run(forecast(system, solver, 0, error * (30 if tableau == "euler" else 1)), error))
+    true = {"cell": "true-field", "tableau": "rk4", "backend": "native", "steps": 4}
+    made.append(long_run(forecast(system, true | {"parameter_error": 0.01}, 0, 0.02), 0.0))
+    made.append(long_run(forecast(system, true, 0, 1e-7), 0.0))
+    own = {"cell": "true-field", "method": "RK45", "backend": "scipy", "rtol": 1e-8}
+    made.append(forecast(system, own, 0, 1e-7))
+    return made
+
+
+def long_run(made: dict[str, Any], error: float) -> dict[str, Any]:
+    """The row with the statistics of a long run, which falls short the more, the larger the error."""
+    track = _track(np.array([1.0, 2.0, 22.0]), STEPS, 0.02)[100:]
+    model = np.full_like(track, track[0, 0]) if error > 1 else _track(np.array([2.0, 2.0, 22.0]), STEPS, 0.02)[100:]
+    shown: list[list[Any]] = model.T.tolist()
+    if error == 5.0:  # one that has escaped, as a row says so
+        shown = [["NaN"] * len(column) for column in shown]
+    metrics = {
+        "state_space_divergence": 0.3 + 2 * error,
+        "state_space_divergence_floor": 0.25,
+        "escaped": min(1.0, error / 5),
+        "hellinger": min(1.0, 0.1 + 0.1 * error),
+        "hellinger_floor": 0.08,
+        "correlation_dimension": 2.05 - min(2.05, error),
+        "correlation_dimension_true": 2.06,
+        "lyapunov_max": 0.9 - 0.1 * error,
+        "lyapunov_max_error": 0.05,
+        "lyapunov_sum": -13.6,
+        "kaplan_yorke": 2.06,
+        "smape": min(200.0, 20 * error),
+    }
+    long = {"truth": track.T.tolist(), "model": shown, "projection": "components", "points": 1000}
+    return made | {"metrics": made["metrics"] | metrics, "curves": made["curves"] | {"long": long}}
+
+
+def transferred(
+    solver: dict[str, Any], error: float, step: float = 0.02, seed: int = 0, **parts: Any
+) -> dict[str, Any]:
+    """A row of the task "transfer": a field off by `error`, long valid as trained alone."""
+    methods = ("euler", "rk4")
+    own = solver["tableau"]
+    steps = round(0.02 / step)
+    cases = [(tableau, count) for tableau in methods for count in (1, 2)]
+    limit = min(12.0, -math.log(error + 1e-6))
+    generator = parts.pop("generator", "")
+    true = solver["cell"] == "true-field"
+    curve = {
+        "tableau": [t for t, _ in cases],
+        "substeps": [n for _, n in cases],
+        "dtype": ["float64"] * len(cases),
+        "backend": ["native"] * len(cases),
+        "valid_prediction_time": [8.0 + seed if (t, n) == (own, steps) and not true else 0.5 * limit for t, n in cases],
+        "f_calls": [100 * n for _, n in cases],
+    }
+    gap = 0.1 if generator == own or true else 50.0
+    refined = [step / 2**k for k in range(4)]
+    made: dict[str, Any] = {
+        "dtype": "float64",
+        "metrics": {
+            "valid_prediction_time": 0.5 * limit if true else 8.0 + seed,
+            "valid_prediction_time_limit": limit,
+            "field_error": error,
+            "refinement_gap": gap,
+            "baseline_valid_prediction_time": 0.11,
+        },
+        "curves": {"transfer": curve, "refinement": {"step": refined, "error": [1e-5, *[1e-5 * gap] * 3]}},
+        "properties": properties(own)
+        | {
+            "primary_metric": "valid_prediction_time_limit",
+            "learns": not true,
+            "trained_with": own,
+            "training_step": step,
+            "generator_equals_trainer": generator == own,
+            "learned_a": "flow" if gap < 2 else "map",
+        },
+        "cost": {"seconds": 3.0, "parameters": 60},
+    }
+    task = {"name": "transfer", "system": "lorenz63", "horizon": 12.0} | ({"generator": generator} if generator else {})
+    return row(task, solver, seed, **(made | parts))
+
+
+def _transfers() -> list[dict[str, Any]]:
+    made = []
+    for tableau, order in (("euler", 1), ("rk4", 4)):
+        for count in (1, 2):
+            solver = {
+                "cell": "polynomial-field",
+                "tableau": tableau,
+                "backend": "native",
+                "substeps": count,
+                "degree": 4,
+            }
+            made.append(transferred(solver, (0.5 / count) ** order, 0.02 / count))
+    made.append(transferred({"cell": "polynomial-field", "tableau": "rk4", "backend": "native"}, 1e-9, generator="rk4"))
+    made.append(transferred({"cell": "true-field", "tableau": "rk4", "backend": "native", "steps": 1}, 0.0))
+    lost = {"cell": "mlp-field", "tableau": "euler", "backend": "native"}
+    task = {"name": "transfer", "system": "lorenz63", "horizon": 12.0}
+    made.append(row(task, lost, dtype="float64", status="diverged", reason="NaN loss at update 7"))
+    return made
+
+
+def _data() -> list[dict[str, Any]]:
+    """Forecasts from more and less data; one of them without a result."""
+    made = []
+    for kind in ("nvar", "polynomial-field"):
+        for noise in (0.0, 0.1):
+            for samples in (200, 1000):
+                for every in (1, 4):
+                    solver = {"cell": kind} | ({"tableau": "rk4", "backend": "native"} if kind != "nvar" else {})
+                    found = forecast("lorenz63", solver, 0, 1e-3 * (1 + 100 * noise) * every * 1000 / samples)
+                    data = {"noise": noise, "samples": samples, "trajectories": 8, "every": every}
+                    if kind == "nvar" and noise and every == 4:
+                        found |= {"status": "diverged", "reason": "the fit left the finite numbers", "metrics": {}}
+                    made.append(found | {"task": found["task"] | data, "id": f"{kind} {noise} {samples} {every}"})
+    return made
+
+
+def ceiling(dtype: str, value: float, **parts: Any) -> dict[str, Any]:
+    """A row of the task "ceiling"."""
+    made: dict[str, Any] = {
+        "dtype": dtype,
+        "metrics": {"ceiling": value, "ceiling_step": 0.005, "agreement": 20.0, "initial_conditions": 50},
+        "curves": {
+            "ceiling": {
+                "step": [0.01, 0.005],
+                "valid_prediction_time": [value / 2, value],
+                "q25": [value / 3, 0.9 * value],
+                "q75": [value, 1.1 * value],
+            }
+        },
+        "properties": {"primary_metric": "ceiling", "learns": False},
+    }
+    solver = {"cell": "true-field", "tableau": "rk4", "backend": "native"}
+    return row({"name": "ceiling", "system": "lorenz63"}, solver, **(made | parts))
+
+
+def exponents(tableau: str, steps: int, exponent: float, published: dict[str, Any], **parts: Any) -> dict[str, Any]:
+    """A row of the task "lyapunov" with that exponent of the stepped map, and 0.905 of the flow."""
+    flow = [0.905, 0.0, -14.5716667]
+    made: dict[str, Any] = {
+        "dtype": "float64",
+        "metrics": {
+            "lyapunov_max": exponent,
+            "lyapunov_max_error": 0.01,
+            "kaplan_yorke": 2.06,
+            "kaplan_yorke_error": 0.001,
+            "flow_lyapunov_max": flow[0],
+            "flow_lyapunov_max_error": 0.001,
+            "flow_kaplan_yorke": 2.0621,
+            "flow_kaplan_yorke_error": 0.0002,
+            "lyapunov_sum": -13.6,
+            "lyapunov_sum_exact": -41 / 3,
+        },
+        "curves": {"lyapunov": {"exponents": [exponent], "errors": [0.01]}, "flow": {"exponents": flow, "errors": []}},
+        "properties": {"primary_metric": "lyapunov_max", "learns": False, "of": "stepped map", "published": published},
+        "cost": {"seconds": 2.0, "f_calls": 1000 * steps},
+    }
+    solver = {"cell": "true-field", "tableau": tableau, "backend": "native", "steps": steps}
+    return row({"name": "lyapunov", "system": "lorenz63"}, solver, **(made | parts))
+
+
+PUBLISHED = {"exponent": 0.9056, "exponent_error": 0.0001, "dimension": 2.06215, "source": "a page of numbers"}
+
+
+def _chaos() -> list[dict[str, Any]]:
+    made = [*laddered(), *_transfers(), *_data(), ceiling("float32", 9.0), ceiling("float64", 14.0)]
+    for tableau, exponent in (("euler", 1.4), ("rk4", 0.9)):
+        made += [exponents(tableau, steps, exponent, PUBLISHED) for steps in (1, 4)]
+    lost = {"status": "diverged", "reason": "the solution diverged", "metrics": {}, "curves": {}}
+    made.append(exponents("heun2", 1, 0.9, PUBLISHED, **lost))
+    return made
+
+
+def conforming(solver: dict[str, Any], **parts: Any) -> dict[str, Any]:
+    """A row of the task "conformance" of what runs as rk4."""
+    made: dict[str, Any] = {
+        "dtype": "float64",
+        "metrics": {
+            "coefficient_error": 1e-16,
+            "trajectory_gap": 2e-15,
+            "gradient_gap": 1e-15,
+            "observed_order": 4.01,
+            "real_interval": 2.785,
+            "imaginary_interval": 2.828,
+            "calls_per_step": 4.0,
+            "jump_error": 1e-9,
+            "jump_order": 4.1,
+        },
+        "curves": {"stability": {"claimed_real": 2.785, "claimed_imaginary": 2.828, "real": 2.785, "imaginary": 2.828}},
+        "properties": {
+            "primary_metric": "observed_order",
+            "learns": False,
+            "claimed": {"name": "rk4", "tableau": "rk4", "order": 4},
+            "identified": ["rk4"],
+            "identified_by": "coefficients",
+            "remembers": False,
+            "library": solver["backend"],
+            "version": "0.0",
+        },
+    }
+    return row({"name": "conformance"}, {"cell": "true-field", "steps": 1} | solver, **(made | parts))
+
+
+def _conformance() -> list[dict[str, Any]]:
+    lost = {"status": "failed", "reason": "no such option", "metrics": {}, "curves": {}}
+    return [
+        *(conforming({"backend": backend, "tableau": "rk4"}) for backend in ("native", "scipy")),
+        conforming({"backend": "torchdiffeq", "tableau": "heun2"}, **lost),
+        conforming({"backend": "torchdiffeq", "method": "rk4"}),
+    ]
+
+
 def invented(solver: dict[str, Any], seed: int, surprise: float) -> dict[str, Any]:
     """A row of another package's task, whose primary metric and loss have names that this project does not know."""
     fall = [2.0 - (2.0 - surprise) * place / 4 for place in range(1, 5)]
@@ -561,6 +783,8 @@ def every_task() -> list[dict[str, Any]]:
         *_sequences(),
         *_ladder(),
         *_forecasts(),
+        *_chaos(),
+        *_conformance(),
         *_integrations(),
         *_orders(),
         *_memory(),

@@ -325,3 +325,82 @@ def test_any_text_is_safe_in_a_figure() -> None:
     assert style.plain("$\\bad{") == "\\$\\bad{"
     assert style.plain("_hidden") == " _hidden"
     assert style.plain("a\nb") == "a b"
+
+
+VALID_TIME_AXES = {"ladder": "x", "valid_time": "x", "data_grid": "y"}
+
+
+@pytest.mark.parametrize("name", VALID_TIME_AXES)
+def test_ceilings_and_horizon_are_on_every_axis_of_valid_time(name: str, synthetic: ModuleType) -> None:
+    rows = [row for row in synthetic._data() if "nvar" in row["id"]]
+    for row in rows:
+        row["task"]["horizon"] = 2.0
+    canvas = FIGURES[name].draw(frame([*rows, synthetic.ceiling("float32", 3.0), synthetic.ceiling("float64", 4.0)]))
+    assert canvas is not None
+    for ax in canvas.axes:
+        places = {tuple(line.get_data()["xy".index(VALID_TIME_AXES[name])]) for line in ax.get_lines()}
+        assert {(2.0, 2.0), (3.0, 3.0), (4.0, 4.0)} <= places
+
+
+def test_what_is_beyond_a_forecasts_axis_is_told(synthetic: ModuleType) -> None:
+    rows = [synthetic.forecast("lorenz63", {"cell": "esn"}, 0, 0.01)]
+    rows += [synthetic.ceiling("float32", 1.5), synthetic.ceiling("float64", 30.0)]
+    canvas = FIGURES["forecast"].draw(frame(rows))
+    assert canvas is not None
+    assert [text.get_text() for text in canvas.axes[-1].texts] == ["ceiling: float64 30 →"]
+    assert any(list(line.get_xdata()) == [1.5, 1.5] for line in canvas.axes[-1].get_lines())
+
+
+def test_the_transfer_matrix_has_its_limit_and_its_diagonal_framed(synthetic: ModuleType) -> None:
+    solvers = [
+        {"cell": "polynomial-field", "tableau": tableau, "backend": "native", "substeps": 1}
+        for tableau in ("euler", "rk4")
+    ]
+    rows = [synthetic.transferred(solver, 0.1) for solver in solvers]
+    rows.append(synthetic.transferred(solvers[0] | {"tableau": "heun2"}, 0.1, status="diverged", metrics={}, curves={}))
+    rows.append(synthetic.transferred({"cell": "true-field", "tableau": "rk4", "backend": "native", "steps": 1}, 0.0))
+    canvas = FIGURES["transfer"].draw(frame(rows))
+    assert canvas is not None
+    ax = canvas.axes[0]
+    assert [t.get_text() for t in ax.get_xticklabels()] == ["Euler", "RK4", "limit"]
+    assert [t.get_text() for t in ax.get_yticklabels()] == ["Euler", "Heun 2", "RK4", "true field"]
+    # -ln 0.1 = 2.3 in the limit, half of it where stepped otherwise; as trained 8; the lost one is crossed out
+    assert [t.get_text() for t in ax.texts][:12] == [
+        *("8.0", "1.2", "2.3"),
+        *("×", "×", "×"),
+        *("1.2", "8.0", "2.3"),
+        *("6.0", "6.0", "12.0"),
+    ]
+    frames = {(round(p.get_x() + 0.46), round(p.get_y() + 0.44)) for p in ax.patches}
+    assert frames == {(0, 0), (1, 2)}
+
+
+def test_a_learned_map_jumps_where_its_step_is_refined(synthetic: ModuleType) -> None:
+    solver = {"cell": "polynomial-field", "tableau": "rk4", "backend": "native", "substeps": 1}
+    canvas = FIGURES["refinement"].draw(frame([synthetic.transferred(solver, 0.1)]))
+    path = next(line for line in lines(canvas) if len(line.get_xdata()) == 4)
+    assert list(path.get_xdata()) == pytest.approx([1, 2, 4, 8])
+    assert list(path.get_ydata()) == pytest.approx([1e-5, 5e-4, 5e-4, 5e-4])
+    assert [list(line.get_xdata()) for line in lines(canvas) if line.get_marker() == "x"] == [[2, 4, 8]]
+
+
+def test_attractors_cross_out_what_is_nowhere_near(synthetic: ModuleType) -> None:
+    canvas = FIGURES["attractors"].draw(frame(synthetic.laddered()))
+    assert canvas is not None
+    crossed = [ax.get_title(loc="left") for ax in canvas.axes for line in ax.get_lines() if line.get_marker() == "x"]
+    assert crossed == ["climatology", "persistence"]
+    assert [ax.get_title(loc="left") for ax in canvas.axes][-2:] == ["true field, off by 1 %", "true field"]
+
+
+def test_a_map_without_exponents_is_a_cross_at_its_step(synthetic: ModuleType) -> None:
+    rows = [synthetic.exponents("rk4", steps, 0.9, synthetic.PUBLISHED) for steps in (1, 4)]
+    rows.append(synthetic.exponents("euler", 1, 0.9, {}, status="diverged", reason="lost", metrics={}))
+    canvas = FIGURES["lyapunov"].draw(frame(rows))
+    assert [list(line.get_xdata()) for line in lines(canvas) if line.get_marker() == "x"] == [[0]]
+    assert any(list(line.get_ydata()) == [0.9056, 0.9056] for line in lines(canvas))
+
+
+def test_the_rungs_have_looks_of_their_own() -> None:
+    rungs = ("climatology", "persistence", "parroting", "nvar", "esn", "polynomial-field", "mlp-field")
+    assert len({style.colour(name) for name in rungs}) == len({style.marker(name) for name in rungs}) == len(rungs)
+    assert style.by_name(["true-field", "gru", "esn", "nvar", "rk4"]) == ["nvar", "esn", "gru", "rk4", "true-field"]

@@ -14,6 +14,7 @@ import pytest
 
 from odernn.reports.frame import OUTCOMES, frame
 from odernn.reports.pieces import Table, found
+from odernn.reports.tables.stages import _brief
 from odernn.reports.text import guarded, latex, readable, shown, to_csv, to_latex, to_markdown, to_terminal
 from odernn.reports.write import main_tables, write_report
 
@@ -122,8 +123,8 @@ def test_the_terminal_joins_backends_only_where_they_agree(synthetic: ModuleType
         )
         for backend, numbers in lasting.items()
     ]
-    lines = [line for line in main_tables(rows).splitlines() if "rk4" in line]
-    assert len(lines) == 2
+    lines = [line for line in main_tables(rows).splitlines() if "rk4" in line and "true-field" in line]
+    assert len(lines) == 2  # beside that of the ladder, which says "true field"
     assert "native, scipy " in lines[0]
     assert "torchdiffeq" in lines[1]
 
@@ -299,6 +300,7 @@ def test_the_correspondence_says_what_holds(synthetic: ModuleType) -> None:
     [
         ({"wrong_error": 1e-9}, 1.0, {}, "NOT told apart"),
         ({}, 0.6, {}, "equal, NOT consistent"),
+        ({"limit_gap": 1e-6}, 1.0, {}, "equal, NOT consistent"),
         ({"observed_order": "NaN"}, 1.0, {}, "equal, NOT consistent"),
         ({"equality_error": "NaN"}, 1.0, {}, "NOT equal"),
         ({"equality_error_one_step": 1e-11}, 1.0, {}, "NOT equal"),
@@ -354,6 +356,26 @@ def test_stages_compares_what_is_measured_with_what_is_claimed(synthetic: Module
     assert table.loc["mingru", "verdict on n"] == "fewer: affine slopes"
     line = table.loc["ct-rnn"]
     assert (line["verdict on n"], line["verdict on t"]) == ("more than stages", "more")
+
+
+@pytest.mark.parametrize(
+    ("depth", "stages", "reaching", "verdict", "brief"),
+    [
+        (6.0, 7, 6, "fewer: 1 stage does not reach the result", "fewer: 1 not reaching"),  # an FSAL pair
+        (3.0, 7, 5, "fewer: 2 stages do not reach the result, broken chain", "fewer: 2 not reaching, broken chain"),
+        (3.0, 4, 4, "fewer: broken chain", "fewer: broken chain"),
+        (4.0, 4, 4, "as many as stages", "as many"),
+        (4.0, 4, None, "as many as stages", "as many"),
+    ],
+)
+def test_stages_says_why_a_step_nests_less_deeply(
+    synthetic: ModuleType, depth: float, stages: int, reaching: int | None, verdict: str, brief: str
+) -> None:
+    known = {"stages": stages} | ({} if reaching is None else {"stages_reaching": reaching})
+    row = synthetic.staged({"cell": "true-field", "tableau": "x"}, depth, None, **known)
+    table = TABLES["stages"].build(frame([row]))
+    assert table["verdict on n"].tolist() == [verdict]
+    assert _brief(table)["on n"].tolist() == [brief]
 
 
 def test_spectra_by_hand(synthetic: ModuleType) -> None:
@@ -523,3 +545,163 @@ def test_norms_stand_by_their_drift(rows: list[dict[str, Any]]) -> None:
     assert list(made["tableau"]) == ["implicit-midpoint", "strang", "rk4"]
     assert made["drift"].is_monotonic_increasing
     assert set(made["steps"]) == {10_000}
+
+
+def chaos(valid: float, solver: dict[str, Any], synthetic: ModuleType, seed: int = 0, **task: Any) -> dict[str, Any]:
+    """A forecast with that median valid time."""
+    row: dict[str, Any] = synthetic.row(
+        {"name": "chaos", "system": "lorenz63", "horizon": 10.0} | task,
+        solver,
+        seed,
+        dtype="float64",
+        metrics={
+            "valid_prediction_time": valid,
+            "valid_prediction_time_q25": valid - 1,
+            "valid_prediction_time_q75": valid + 1,
+            "nrmse": 0.1,
+            "smape": 20.0,
+        },
+        cost={"seconds": 1.0, "f_calls": 500, "parameters": 7},
+        properties={"primary_metric": "valid_prediction_time", "learns": solver["cell"] != "true-field"},
+    )
+    return row
+
+
+def test_the_ladder_has_the_best_setting_of_every_rung_in_order(synthetic: ModuleType) -> None:
+    true = {"cell": "true-field", "tableau": "rk4", "backend": "native"}
+    solvers = [
+        (9.0, true | {"steps": 4}),
+        (8.0, true | {"steps": 1}),
+        (2.0, true | {"steps": 4, "parameter_error": 0.01}),
+        (3.0, {"cell": "gru", "backend": "torch", "hidden": 8}),
+        (4.0, {"cell": "leaky", "tableau": "euler", "backend": "native", "step": 1.0, "hidden": 8}),
+        (5.0, {"cell": "nvar"}),
+        (6.0, {"cell": "nvar", "degree": 3}),
+        (0.1, {"cell": "climatology"}),
+    ]
+    rows = [chaos(valid, solver, synthetic) for valid, solver in solvers]
+    rows += [synthetic.ceiling("float32", value) for value in (11.0, 12.0)]
+    lost = chaos(0.0, {"cell": "nvar", "degree": 9}, synthetic) | {"status": "diverged", "reason": "too far out"}
+    table = TABLES["ladder"].build(frame([*rows, lost | {"metrics": {}}]))
+    assert table["rung"].tolist() == [
+        *("climatology", "NVAR", "leaky", "GRU", "true field, parameters off by 1 %", "true field")
+    ]
+    assert table["valid time"].tolist() == [0.1, 6.0, 4.0, 3.0, 2.0, 9.0]
+    nvar = table.iloc[1]
+    assert (nvar["settings"], nvar["failed"], nvar["reason"]) == (3, 1, "diverged: too far out")
+    assert (nvar["evaluations"], nvar["smape"], nvar["parameters"]) == (50.0, 20.0, 7)
+    assert (nvar["horizon"], nvar["ceiling float32"]) == (10.0, 12.0)
+    assert math.isnan(nvar["ceiling float64"])
+
+
+def test_points_of_a_data_grid_are_no_ladder_and_training_is_no_protocol(synthetic: ModuleType) -> None:
+    cells = ({"cell": "nvar"}, {"cell": "esn"}, {"cell": "persistence"}, {"cell": "parroting"}, {"cell": "climatology"})
+    rows = [chaos(3.0, solver, synthetic, length=50) for solver in cells]
+    rows.append(chaos(4.0, {"cell": "gru", "backend": "torch", "hidden": 8}, synthetic, length=100, forcing=0.5))
+    rows += [chaos(1.0, solver, synthetic, noise=noise) for noise in (0.1, 0.2) for solver in cells[:2]]
+    table = TABLES["ladder"].build(frame(rows))
+    assert len(table) == 6
+    assert set(table["forecasts of"]) == {"lorenz63"}
+    grid = TABLES["data_grid"].build(frame(rows))
+    assert grid[["rung", "noise", "valid time"]].values.tolist() == [
+        *(["NVAR", 0.1, 1.0], ["NVAR", 0.2, 1.0]),
+        *(["echo state network", 0.1, 1.0], ["echo state network", 0.2, 1.0]),
+    ]
+
+
+def test_transfer_has_the_whole_matrix_and_the_median_of_the_seeds(synthetic: ModuleType) -> None:
+    solver = {"cell": "polynomial-field", "tableau": "euler", "backend": "native", "substeps": 1, "degree": 4}
+    rows = [synthetic.transferred(solver, 0.1, seed=seed) for seed in range(3)]
+    rows.append(synthetic.transferred({"cell": "true-field", "tableau": "rk4", "backend": "native", "steps": 1}, 0.0))
+    crime = solver | {"tableau": "rk4"}
+    rows.append(synthetic.transferred(crime, 1e-9, generator="rk4"))
+    lost = {"status": "diverged", "reason": "NaN loss", "metrics": {}, "curves": {}}
+    rows.append(synthetic.transferred(solver | {"degree": 5}, 0.1, **lost))
+    table = TABLES["transfer"].build(frame(rows))
+    assert table["cell"].tolist() == [*["polynomial-field"] * 3, "true-field"]
+    own = table[table["seeds"] == 3].iloc[0]
+    limit = -math.log(0.1 + 1e-6)
+    assert (own["matched"], own["euler ×1"], own["learned a"]) == (9.0, 9.0, "map")  # the middle of 8, 9, 10
+    assert own["limit"] == pytest.approx(limit)
+    assert own[["euler ×2", "rk4 ×1", "rk4 ×2"]].tolist() == pytest.approx([0.5 * limit] * 3)
+    assert table["flag"].tolist().count("generator = trainer") == 1
+    failed = table[table["failed"] == 1].iloc[0]
+    assert failed["reason"] == "diverged: NaN loss"
+    assert math.isnan(failed["rk4 ×1"])
+
+
+@pytest.mark.parametrize(
+    ("errors", "order", "verdict"),
+    [
+        ((0.4, 0.2, 0.1), 1, "the tableau's order"),
+        ((1.6e-1, 1e-2, 9e-3), 4, "the tableau's order, then levels off"),
+        ((0.011, 0.010, 0.010), 4, "shallower: other errors prevail"),
+        ((0.4, 0.1, 0.025), 1, "steeper"),
+    ],
+)
+def test_the_order_of_the_bias(synthetic: ModuleType, errors: tuple[float, ...], order: int, verdict: str) -> None:
+    tableau = {1: "euler", 4: "rk4"}[order]
+    rows = [
+        synthetic.transferred(
+            {"cell": "polynomial-field", "tableau": tableau, "backend": "native", "substeps": 2**k, "degree": 4},
+            error,
+            0.02 / 2**k,
+        )
+        for k, error in enumerate(errors)
+    ]
+    crime = {"cell": "polynomial-field", "tableau": tableau, "backend": "native", "substeps": 8, "degree": 4}
+    rows.append(synthetic.transferred(crime, 1e-12, 0.0025, generator=tableau))  # made for the trainer: not counted
+    line = TABLES["bias_order"].build(frame(rows)).iloc[0]
+    assert line["slope"] == pytest.approx(math.log2(errors[0] / errors[2]) / 2)  # least squares over three even steps
+    assert line["slope of the coarsest two"] == pytest.approx(math.log2(errors[0] / errors[1]))
+    assert (line["order"], line["verdict"]) == (order, verdict)
+
+
+def test_long_runs_stand_beside_their_floors(synthetic: ModuleType) -> None:
+    rows = [synthetic.long_run(chaos(3.0, {"cell": "esn"}, synthetic), 0.1)]
+    rows.append(synthetic.exponents("rk4", 1, 0.9, synthetic.PUBLISHED))
+    lost = chaos(0.0, {"cell": "nvar"}, synthetic) | {"status": "diverged", "reason": "lost", "metrics": {}}
+    table = TABLES["attractors"].build(frame([*rows, lost]))
+    assert table["rung"].tolist() == ["NVAR", "echo state network"]
+    line = table.iloc[1]
+    assert line["divergence above floor"] == pytest.approx(0.3 + 0.2 - 0.25)
+    assert line["hellinger above floor"] == pytest.approx(0.1 + 0.01 - 0.08)
+    assert (line["escaped"], line["true exponent"], line["true Kaplan-Yorke"]) == (0.02, 0.905, 2.0621)
+    assert (table["failed"].iloc[0], table["reason"].iloc[0]) == (1, "diverged: lost")
+
+
+@pytest.mark.parametrize(
+    ("published", "words"),
+    [
+        ({"exponent": 0.9056, "exponent_error": 0.0008, "source": "a"}, "agrees, 0.5 errors apart"),
+        ({"exponent": 0.915, "exponent_error": 0.0, "source": "a"}, "DIFFERS, 10.0 errors apart"),
+        ({"exponent": 0.915, "source": "a"}, "DIFFERS, 10.0 errors apart"),
+        ({"source": "a"}, ""),
+    ],
+)
+def test_exponents_beside_the_published(synthetic: ModuleType, published: dict[str, Any], words: str) -> None:
+    data = frame([synthetic.exponents("rk4", 1, 0.94, published)])
+    line = TABLES["lyapunov"].build(data).iloc[0]
+    assert line["agreement"] == words
+    assert (line["exponent"], line["exponent ±"], line["source"]) == (0.905, 0.001, "a")
+    assert line["sum off by"] == pytest.approx(0.905 - 14.5716667 + 41 / 3, abs=1e-6)
+    stepped = TABLES["stepped_exponents"].build(data).iloc[0]
+    assert stepped["map against flow"] == "DIFFERS, 3.5 errors apart"  # 0.035 / sqrt(0.01^2 + 0.001^2)
+
+
+def test_a_ceiling_has_the_quartiles_of_its_step(synthetic: ModuleType) -> None:
+    lost = synthetic.ceiling("float16", 1.0, status="diverged", reason="every step diverged", metrics={}, curves={})
+    table = TABLES["ceilings"].build(frame([synthetic.ceiling("float32", 9.0), lost]))
+    assert table["dtype"].tolist() == ["float16", "float32"]
+    assert table.iloc[1][["lower quartile", "ceiling", "upper quartile"]].tolist() == pytest.approx([8.1, 9.0, 9.9])
+    assert table["reason"].tolist() == ["every step diverged", ""]
+
+
+def test_a_librarys_own_method_is_no_tableau_of_ours(synthetic: ModuleType) -> None:
+    rows = [
+        chaos(7.4, {"cell": "true-field", "backend": "scipy", "steps": 1} | way, synthetic)
+        for way in ({"method": "RK45"}, {"tableau": "dormand-prince54"})
+    ]
+    table = TABLES["forecasting"].build(frame(rows))
+    assert sorted(table["tableau"]) == ["RK45 of scipy", "dormand-prince54"]
+    assert "RK45 of scipy" in main_tables(rows)

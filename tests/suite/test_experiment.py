@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import math
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from odernn.suite.errors import UsageError
 from odernn.suite.experiment import Experiment, load_experiment, parse, values_of
 from odernn.suite.row import identity
 
+PUBLISHED = Path(__file__).parents[2] / "reports" / "published" / "rows.jsonl"
 HEAD = 'name = "t"\nsummary = "s"\n'
 GRID = """
 [[grid]]
@@ -45,6 +47,39 @@ def test_a_grid_is_the_product_of_its_axes() -> None:
 def test_an_absent_budget_is_filled_in() -> None:
     (point,) = read(HEAD + '[[grid]]\ntask.name = "adding"\nsolver.cell = "lstm"\nbudget.updates = 7').points()
     assert point["budget"] == {"updates": 7, "batch": 32, "learning_rate": 0.01, "clip": 1.0, "evaluations": 20}
+
+
+def test_a_point_without_a_decay_keeps_the_id_of_its_published_row() -> None:
+    """An LSTM on Lorenz-63 of reports/published, by what it was asked for with before a learning rate could fall."""
+    text = """
+dtype = "float32"
+seeds = [0]
+[[grid]]
+task.name = "chaos"
+task.system = "lorenz63"
+solver.cell = "lstm"
+solver.hidden = 64
+budget.updates = 800
+budget.learning_rate = 5e-3
+"""
+    (point,) = read(HEAD + text).points()
+    assert identity(point) == "53b60cc7941dc6f8"
+    (later,) = read(HEAD + text + "budget.decay = 0.01\n").points()
+    assert later["budget"] == {**point["budget"], "decay": 0.01}
+    assert identity(later) != identity(point)
+
+
+def test_published_rows_are_those_of_their_experiment_still() -> None:
+    """Every published row's id is that of its own entries, but for the engine that a row names where its point leaves
+    it open, and of a point of the experiment file it came from."""
+    with PUBLISHED.open(encoding="utf-8") as lines:
+        rows = [json.loads(line) for line in lines]
+    asked = {name: {identity(p) for p in load_experiment(name).points()} for name in {r["experiment"] for r in rows}}
+    assert len(rows) > 1000
+    for row in rows:
+        solver = {key: value for key, value in row["solver"].items() if key != "engine"}
+        assert identity({**row, "solver": solver}) == row["id"]
+    assert [row["id"] for row in rows if row["id"] not in asked[row["experiment"]]] == []
 
 
 def test_what_learns_nothing_has_no_budget() -> None:
