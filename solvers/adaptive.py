@@ -24,8 +24,9 @@ from .step import Slope, Stages, advance, change
 SAFETY, SMALLEST, LARGEST = 0.9, 0.2, 10.0
 STRETCH = 1.01
 """A step that leaves less than 1 % of itself before an output time is stretched to it."""
-PROPORTIONAL, INTEGRAL = 0.4, 0.7
-"""Times 1 / (q + 1), the exponents of the error before and of the last error in the PI controller (Gustafsson 1991)."""
+ALPHA, BETA = 0.7, 0.4
+"""Times 1 / (q + 1), the exponents of the last error and of the one before it in the PI controller, as HW II names them
+(Gustafsson 1991: an integral part of 0.3 and a proportional one of 0.4)."""
 NEGLIGIBLE = 1e-4
 """What the PI controller remembers at least of an error, so that a lucky step does not hold back the next one; as in
 the code DOPRI5 (Hairer, Norsett, Wanner, appendix)."""
@@ -73,7 +74,7 @@ def pi_factor(error: float, before: float | None, order: int) -> float:
     """
     if before is None or error == 0:
         return factor(error, order)
-    change = SAFETY * error ** (-INTEGRAL / (order + 1)) * max(before, NEGLIGIBLE) ** (PROPORTIONAL / (order + 1))
+    change = SAFETY * error ** (-ALPHA / (order + 1)) * max(before, NEGLIGIBLE) ** (BETA / (order + 1))
     return float(min(LARGEST, max(SMALLEST, change)))
 
 

@@ -30,6 +30,7 @@ from ..suite.errors import UsageError
 from . import library_methods
 from .backends import find_backend
 from .backends.base import Field, Solution
+from .backends.common import checked_times
 from .library_request import Request, form, jacobian_of, numpy_form
 from .spec import Spec, find_method, parse, properties_of, validate
 from .tableau import Tableau
@@ -117,8 +118,11 @@ class FieldIntegrator:
     # ------------------------------------------------------------------------------------------------------- solutions
 
     def solve(self, equation: VectorField, y0: Array, t: Array, inputs: Array | None = None) -> Trajectory:
-        """See `Solver.solve`. With `parameter_error` the equation's parameters are changed first."""
-        equation, t = self.perturbed(equation), np.asarray(t, dtype=np.float64)
+        """See `Solver.solve`. With `parameter_error` the equation's parameters are changed first.
+
+        Raises `UsageError` for times that are none, not finite or not increasing, of every method alike.
+        """
+        equation, t = self.perturbed(equation), np.array(checked_times(np.asarray(t, dtype=np.float64).tolist(), None))
         start = np.asarray(y0, dtype=self.dtype)
         held = _checked_inputs(inputs, t, start.dtype)
         if self.spec.method is not None:
@@ -132,7 +136,7 @@ class FieldIntegrator:
         SciPy backend, or jax's reverse mode."""
         import torch
 
-        equation, t = self.perturbed(equation), np.asarray(t, dtype=np.float64)
+        equation, t = self.perturbed(equation), np.array(checked_times(np.asarray(t, dtype=np.float64).tolist(), None))
         start, cotangent = np.asarray(y0, dtype=self.dtype), np.asarray(cotangent, dtype=np.float64)
         if self.spec.method is not None:
             request = self._request(equation, start, t, None)

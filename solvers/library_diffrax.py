@@ -136,8 +136,6 @@ def solve(request: Request, name: str) -> Trajectory:
     equation, adaptive = _traced(request), request.grid is None
     if equation is None and issubclass(_classes()[name], library().diffrax.AbstractImplicitSolver):
         raise UsageError(f"method {name!r} of diffrax needs the jax form of {request.equation.name}, which has none.")
-    if len(request.t) < 2:
-        return Trajectory(request.t, request.y0[None].astype(np.float64), 0, 0)
     with Callback(_numpy_field(request) if equation is None else _nothing) as callback:
         try:
             raw = _program(name, equation, adaptive, False)(*_arguments(request, callback.key))

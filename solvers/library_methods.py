@@ -13,7 +13,9 @@ from importlib import import_module, metadata
 from types import MappingProxyType
 from typing import Any
 
-from ..suite.contracts import Array, Trajectory
+import numpy as np
+
+from ..suite.contracts import Array, Trajectory, finite
 from ..suite.errors import UsageError, unknown
 from .library_request import Request
 from .tableaux import ALIASES, METHODS
@@ -101,6 +103,8 @@ def solve(backend: str, name: str, request: Request) -> Trajectory:
     words, `UsageError` for what the method cannot be asked.
     """
     check_name(backend, name)
+    if len(request.t) < 2:
+        return Trajectory(request.t, finite(request.y0[None].astype(np.float64), "the start"), 0, 0)
     return _library(backend).solve(request, name)
 
 
@@ -110,4 +114,4 @@ def gradient(backend: str, name: str, request: Request, cotangent: Array) -> Arr
     found = _library(backend).gradient
     if found is None:
         raise UsageError(f"method {name!r} of {backend} has no gradient: expected a method of torchdiffeq or diffrax.")
-    return found(request, name, cotangent)
+    return found(request, name, cotangent) if len(request.t) > 1 else cotangent

@@ -30,6 +30,14 @@ class Request:
     inputs: Array | None = None
     device: str = "cpu"
 
+    def jumps(self) -> Array:
+        """The times at which the input changes its value."""
+        if self.inputs is None or len(self.inputs) < 2:
+            return self.t[:0]
+        changes = (self.inputs[1:] != self.inputs[:-1]).reshape(len(self.inputs) - 1, -1).any(axis=1)
+        found: Array = self.t[1:-1][changes]
+        return found
+
     def input_at(self, t: float) -> Array:
         """What the user of a library writes: the input of the interval that holds t, the later one where two meet."""
         if self.inputs is None:

@@ -130,22 +130,17 @@ def _on_grid(
         # its differences are scaled by the absolute tolerance, which a fixed grid takes away
         raise UsageError(f"method {name!r} of SciPy on a fixed grid needs the Jacobian of {request.equation.name}.")
     states = [y0]
-    if len(grid) > 1:
-        first = grid[1] - grid[0]
-        solver = cls(f, grid[0], y0, grid[1], first_step=first, rtol=1e-8, atol=LOOSE, **options)
-        if not _explicit(cls):
-            solver.newton_tol = NEWTON / LOOSE
-        for t, end in pairwise(grid):
-            # SciPy cuts a step that would pass the bound: it ends on the bound exactly
-            solver.t_bound, solver.status, solver.h_abs = end, "running", 2 * (end - t)
-            message = solver.step()
-            if solver.status != "finished":
-                raise Diverged(f"SciPy stopped at t = {t:g}: {message or 'it took a shorter step than asked'}")
-            states.append(solver.y)
-        work = (int(solver.njev), int(solver.nlu))
-    else:
-        work = (0, 0)
-    return np.stack(states)[list(request.every)], work
+    solver = cls(f, grid[0], y0, grid[1], first_step=grid[1] - grid[0], rtol=1e-8, atol=LOOSE, **options)
+    if not _explicit(cls):
+        solver.newton_tol = NEWTON / LOOSE
+    for t, end in pairwise(grid):
+        # SciPy cuts a step that would pass the bound: it ends on the bound exactly
+        solver.t_bound, solver.status, solver.h_abs = end, "running", 2 * (end - t)
+        message = solver.step()
+        if solver.status != "finished":
+            raise Diverged(f"SciPy stopped at t = {t:g}: {message or 'it took a shorter step than asked'}")
+        states.append(solver.y)
+    return np.stack(states)[list(request.every)], (int(solver.njev), int(solver.nlu))
 
 
 def _flat_jacobian(request: Request) -> Any:

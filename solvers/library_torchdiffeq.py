@@ -2,7 +2,8 @@
 
 Fixed-grid methods: the grid is the list of times, one step an interval. Adaptive ones at `rtol`, `atol`: one call, its
 outputs interpolated by the library. Adaptive ones held to a grid: `first_step`, `min_step` and `max_step` are one size
-longer than any step, under which the library accepts whatever comes, and `step_t` cuts each step at the grid.
+longer than any step, under which the library accepts whatever comes, and `step_t` cuts each step at the grid. Of jumps
+of the input it is told as its documentation asks: by `jump_t`, fixed-grid methods by `perturb`.
 """
 
 from __future__ import annotations
@@ -116,18 +117,23 @@ def _run(request: Request, name: str, y0: Any) -> _Run:
 
     try:
         with np.errstate(all="ignore"):
+            held = request.inputs is not None
+            jumps = request.jumps()
+            told = {"jump_t": times(jumps)} if len(jumps) else {}
             if request.grid is None:
                 if on_grid:
                     raise UsageError(f"method {name!r} of torchdiffeq has a fixed grid: expected 'steps' or 'step'.")
-                states = odeint(f, y0, times(request.t), rtol=request.rtol, atol=request.atol, method=name)
+                states = odeint(
+                    f, y0, times(request.t), rtol=request.rtol, atol=request.atol, method=name, options=told
+                )
             elif on_grid:
-                states = odeint(f, y0, times(request.grid), method=name)[list(request.every)]
+                options: dict[str, Any] = {"perturb": True} if held else {}
+                states = odeint(f, y0, times(request.grid), method=name, options=options)[list(request.every)]
             else:
                 longer = 2 * float(np.diff(request.grid).max())
-                options = {"first_step": longer, "min_step": longer, "max_step": longer}
-                states = odeint(
-                    f, y0, times(request.t), method=name, options={**options, "step_t": times(request.grid[1:])}
-                )
+                cuts = np.setdiff1d(request.grid[1:], jumps)  # the library refuses a time told twice
+                sizes = {"first_step": longer, "min_step": longer, "max_step": longer}
+                states = odeint(f, y0, times(request.t), method=name, options={**sizes, **told, "step_t": times(cuts)})
     except AssertionError as error:
         raise Diverged(f"torchdiffeq stopped: {str(error).splitlines()[0]}") from None
     return _Run(states, f, f.steps if on_grid else f.accepted)

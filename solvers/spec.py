@@ -284,6 +284,8 @@ def validate(entries: Mapping[str, Any], task: Mapping[str, Any], device: str = 
         raise UsageError(f"task {name!r} examines a field, and cell {spec.cell!r} is a library baseline and none.")
     if name in OF_CELLS and name != "stages" and spec.cell == TRUE_FIELD:
         raise UsageError(f"task {name!r} examines a recurrent cell: cell 'true-field' is none.")
+    if name == "conformance" and dtype != "float64":
+        raise UsageError(f"task 'conformance' tells methods apart by rounding in float64, not in {dtype}.")
     if name in EXAMINED and not device.startswith("cpu"):
         raise UsageError(f"task {name!r} computes in float64 on the CPU, not on {device!r}: leave out --device.")
     if spec.cell == TRUE_FIELD and name in ("copying", "adding"):

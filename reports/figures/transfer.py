@@ -56,6 +56,7 @@ def paint(frame: pd.DataFrame) -> Canvas | None:
         style.head(ax, *_head(key, how[0], told), panels=2)
     bar = canvas.colorbar(image, ax=axes, fraction=0.03, aspect=30)
     bar.set_label("valid prediction time, Lyapunov times")
+    bar.solids.set(rasterized=False, edgecolor="face")
     followed = table["horizon"].max()
     if math.isfinite(followed) and followed <= top:
         bar.ax.axhline(followed, color=style.GREY, linewidth=3)
@@ -92,7 +93,9 @@ def _panel(ax: Axes, part: pd.DataFrame, true: pd.DataFrame, how: tuple[int, str
     cases = [c for c in all_cases(shown) if (c.substeps, c.dtype, c.backend) == how]
     rows = shown.to_dict("records")
     values = np.array([[line["matrix"].get(c, math.nan) for c in cases] + [line[f"{LIMIT} median"]] for line in rows])
-    image = ax.imshow(values, cmap="cividis", vmin=0, vmax=top, aspect="auto")
+    corners = [np.arange(size + 1) - 0.5 for size in values.shape]
+    image = ax.pcolormesh(corners[1], corners[0], values, cmap="cividis", vmin=0, vmax=top)  # no picture inside an SVG
+    ax.invert_yaxis()
     for i, line in enumerate(rows):
         for j, value in enumerate(values[i]):
             text = f"{value:.1f}" if value >= 1 else f"{value:.2f}"

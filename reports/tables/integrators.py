@@ -55,7 +55,7 @@ def build(frame: pd.DataFrame) -> pd.DataFrame:
     table["runs"] = table["seeds"] + table["failed"]
     lost = rows[~rows["outcome"].isin(OUTCOMES[:2])]
     reasons = lost.groupby("setting")["reason"].first().map(lambda text: str(text).split("\n", 1)[0])
-    table["reason"] = table["setting"].map(reasons).fillna("")
+    table["reason"] = table["setting"].map(reasons).astype(object).fillna("")
     order = ["problem", "tableau", "backend", "device", "dtype", "f calls"]
     said = [c for c in COLUMNS if c not in _OPTIONAL or (table[c].notna() & (table[c] != "")).any()]
     return tidy(table.sort_values(order, kind="stable", na_position="last"), said)

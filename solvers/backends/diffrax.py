@@ -70,7 +70,7 @@ def library() -> Library:
         jax: Any = import_module("jax")
         experimental: Any = import_module("jax.experimental")
     except ModuleNotFoundError as error:
-        raise MissingPackage("backend 'diffrax' needs a package: pip install 'diffrax>=0.7'") from error
+        raise MissingPackage("backend 'diffrax' needs a package: pip install 'diffrax>=0.7,<0.8'") from error
     jax.config.update("jax_enable_x64", True)
     return Library(package, jax, experimental.io_callback)
 

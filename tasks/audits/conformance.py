@@ -17,12 +17,10 @@ from ...suite.catalogue import entries, load
 from ...suite.contracts import Array, Audit, Budget, Outcome, Solver
 from ...suite.errors import Diverged, MissingPackage, UsageError
 from ..ivp import find, relative_error
-from .order import observed_order
+from .order import observed_order, stalled
 from .plain_loop import Coefficients, derivative, of, trajectory
 from .probes import (
     BOUND,
-    GROWTH,
-    STEPS,
     Probe,
     Recovered,
     Z,
@@ -32,6 +30,7 @@ from .probes import (
     counting,
     growing,
     restart_gap,
+    rule,
     stability_values,
     stepped,
 )
@@ -52,6 +51,9 @@ MEMORY = 1e-9
 
 GRIDS = (4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256)
 FLOOR = 1e-13
+COARSE = 0.1
+"""With a larger error on the finest grid nothing converges yet, and there is no order to speak of."""
+
 PIECE = 2
 """Intervals of one call in the order probe: a solver that compiles for every length of grid then compiles once."""
 
@@ -88,8 +90,9 @@ class Conformance(Audit):
     max(1, |coefficient|); both steps of a method that reuses its last slope), trajectory_gap (against a plain loop of
     the claimed tableau on an uneven grid, over the largest component), restart_gap, observed_order, real_interval and
     imaginary_interval (`probes.interval`), calls_per_step, gradient_gap (relative), jump_error and jump_order.
-    properties: claimed, identified, identified_by, starts_as (what a method that remembers does at its first step),
-    remembers, library, version, gradient_reference, refused. curves: recovered, stability, order_points, jump_points.
+    properties: claimed, identified, identified_by, compared (whether anything was known to identify it by), starts_as
+    (what a method that remembers does at its first step), remembers, library, version, gradient_reference, refused.
+    curves: recovered, stability, order_points, jump_points.
     Seed and budget are not used. Raises `UsageError` for a solver that learns or takes several steps an interval.
     """
 
@@ -173,7 +176,7 @@ class Examination:
         found = self.solver.solve(probe, np.array(problem.y0), t)
         if found.accepted > 0:
             self.metrics["calls_per_step"] = probe.calls / (found.accepted + max(0, found.rejected))
-        self.properties |= {"remembers": None, "identified": [], "identified_by": ""}
+        self.properties |= {"remembers": None, "identified": [], "identified_by": "", "compared": False}
         t = np.arange(len(LEVELS) + 1.0)
         end = self.solver.solve(_jump_probe(), np.array([0.5]), t, LEVELS[:, None]).y[-1, 0]
         self.metrics["jump_error"] = abs(float(end) / _jump_end() - 1)
@@ -239,7 +242,7 @@ class Examination:
     def _identify(self, found: Recovered | None) -> None:
         """Tableaux of the catalogue equal to what runs: by coefficients, else by the stability function, then only
         those that also repeat nonlinear steps."""
-        names, how = list[str](), ""
+        names, how, compared = list[str](), "", found is not None
         remembers = self.properties["remembers"]
         if found is not None:
             same = SAME if found.how == "slopes" else SAME_BY_ITERATION
@@ -252,10 +255,11 @@ class Examination:
         if not names and not remembers and not (found is not None and found.how == "slopes"):
             values = self._ask("stability function", lambda: stability_values(self.solver, self.compiled))
             if values is not None:
+                compared = True
                 near = [n for n, t in _given().items() if _near(of(t).stability(Z), values)]
                 names = self._ask("replay", lambda: [n for n in near if self._replays(of(_given()[n]))]) or []
                 how = "stability function" if names else ""
-        self.properties |= {"identified": names, "identified_by": how}
+        self.properties |= {"identified": names, "identified_by": how, "compared": compared}
 
     # --------------------------------------------------------------------------------------- how it behaves
 
@@ -282,21 +286,25 @@ class Examination:
                 continue
             steps.append((problem.t1 - problem.t0) / n)
             errors.append(relative_error(problem, end))
-            if errors[-1] < FLOOR:
+            if errors[-1] < FLOOR or stalled(errors):
                 break
         self.curves["order_points"] = {"h": steps, "error": errors}
+        if errors and errors[-1] > COARSE:
+            raise UsageError(f"the error is still {errors[-1]:.2g} on the finest grid, of step {steps[-1]:.2g}.")
         observed = observed_order(steps, errors, FLOOR)
         if observed is None:
             raise UsageError("fewer than three grids have an error above the rounding floor.")
         self.metrics["observed_order"] = observed
 
     def _stability(self, name: str, direction: complex, claimed: Coefficients | None) -> None:
+        remembers = bool(self.properties["remembers"])
+        steps, growth = rule(remembers)
         curve = self.curves.setdefault(
-            "stability", {"steps": STEPS, "growth": GROWTH, "bound": BOUND, "real": None, "imaginary": None}
+            "stability", {"steps": steps, "growth": growth, "bound": BOUND, "real": None, "imaginary": None}
         )
         if claimed is not None:
-            curve[f"claimed_{name}"] = claimed_interval(claimed, direction)
-        curve[name] = self.metrics[f"{name}_interval"] = growing(self.solver, direction, self.compiled)
+            curve[f"claimed_{name}"] = claimed_interval(claimed, direction, remembers)
+        curve[name] = self.metrics[f"{name}_interval"] = growing(self.solver, direction, self.compiled, remembers)
 
     def _calls(self) -> None:
         problem = find(PROBLEM)

@@ -70,7 +70,7 @@ class Order(Audit):
                 continue
             steps.append(h)
             errors.append(error)
-            if errors[-1] < self.floor or _stalled(errors):
+            if errors[-1] < self.floor or stalled(errors):
                 break
         if not errors:
             raise Diverged(f"the solution of {self.problem} diverged on every grid of up to {LADDER[-1]} steps")
@@ -90,7 +90,7 @@ def observed_order(steps: Sequence[float], errors: Sequence[float], floor: float
 
     steps: falling; errors: relative, one per step.
     """
-    if _stalled(errors):
+    if stalled(errors):
         floor = max(floor, 10 * max(errors[-3:]))
     kept = [(h, e) for h, e in zip(steps, errors, strict=True) if e > floor][-FITTED:]
     if len(kept) < 3:
@@ -99,7 +99,8 @@ def observed_order(steps: Sequence[float], errors: Sequence[float], floor: float
     return float(np.polyfit(h, e, 1)[0])
 
 
-def _stalled(errors: Sequence[float]) -> bool:
+def stalled(errors: Sequence[float]) -> bool:
+    """Whether the last errors are a plateau, by the rule of `Order`."""
     return len(errors) > 2 and errors[-1] < PLATEAU and errors[-1] > 0.75 * errors[-3]
 
 

@@ -19,6 +19,7 @@ Function = Callable[[float, Array], Array]
 
 ITERATIONS = 60
 ROUNDING = 8 * np.finfo(float).eps
+SAME_NODE = 1e-14
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,7 +44,7 @@ class Coefficients:
         return float(max(gaps))
 
     def active(self) -> Coefficients:
-        """The stages that the result depends on, in order; two stages with the same row, and so equal, as one."""
+        """The stages that the result depends on, in order; stages with the same row and node, and so equal, as one."""
         kept = {int(i) for i in np.flatnonzero(self.b)}
         while True:
             more = kept | {int(j) for i in kept for j in np.flatnonzero(self.A[i])}
@@ -51,7 +52,11 @@ class Coefficients:
                 break
             kept = more
         order = sorted(kept)
-        first = {i: next(j for j in order if np.array_equal(self.A[i], self.A[j])) for i in order}
+
+        def equal(i: int, j: int) -> bool:
+            return np.array_equal(self.A[i], self.A[j]) and abs(float(self.c[i] - self.c[j])) < SAME_NODE
+
+        first = {i: next(j for j in order if equal(i, j)) for i in order}
         distinct = sorted(set(first.values()))
         alike = np.array([[float(first[i] == j) for j in distinct] for i in order])
         return Coefficients(self.A[np.ix_(distinct, order)] @ alike, self.b[order] @ alike, self.c[distinct])

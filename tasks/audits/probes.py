@@ -28,8 +28,14 @@ BOUND = 20.0
 """Stability is looked for up to this |z|; beyond, the interval counts as infinite."""
 
 STEPS = 200
+MANY = 2000
+"""For a method that reads old slopes: a solution of its own grows from rounding, and has to outgrow the true one."""
+
 GROWTH = 1e-11
 """The largest |y| over the last quarter of the steps may exceed that over the second by this fraction."""
+
+BEATS = 1e-2
+"""The same for a method that reads old slopes: two solutions that do not grow beat, and their largest sum varies."""
 
 FROZEN = 1e12
 """Past this size a component of the stability probe stands still, so that the others can go on."""
@@ -149,6 +155,8 @@ def by_slopes(solver: Solver) -> Recovered:
         raise UsageError(f"expected at most {CALLS} evaluations in two steps, got {len(times)}.")
     rows = _clean(np.array(arguments))
     first, second = _clean(solution.y[1]), _clean(solution.y[2] - solution.y[1])
+    if first[len(times) :].any() or second[len(times) :].any():
+        raise UsageError("the state moves where every slope is zero.")
     one, honest = _read(rows, np.array(times), np.zeros(CALLS), first, 0.0)
     if not honest:
         raise UsageError("a stage of the first step depends on one that comes after it.")
@@ -327,31 +335,38 @@ def interval(grow: Callable[[Array], Sequence[bool]]) -> float:
     return low
 
 
-def growing(solver: Solver, direction: complex, compiled: bool = False) -> float:
-    """The stability interval of the running solver along the direction -1 or 1j: STEPS steps of y' = z y, from 1."""
+def growing(solver: Solver, direction: complex, compiled: bool = False, remembers: bool = False) -> float:
+    """The stability interval of the running solver along the direction -1 or 1j, from steps of y' = z y, from 1."""
+    steps, growth = rule(remembers)
 
     def grow(sizes: Array) -> Sequence[bool]:
         system = Rotations(direction * sizes, FROZEN, compiled)
-        return _grown(np.abs(system.solve(solver, STEPS)))
+        return _grown(np.abs(system.solve(solver, steps)), growth)
 
     return interval(grow)
 
 
-def claimed_interval(method: Coefficients, direction: complex) -> float:
+def rule(remembers: bool) -> tuple[int, float]:
+    """How many steps are taken, and what growth of them counts."""
+    return (MANY, BEATS) if remembers else (STEPS, GROWTH)
+
+
+def claimed_interval(method: Coefficients, direction: complex, remembers: bool = False) -> float:
     """The same of a tableau's stability function, by the same rule."""
+    steps, growth = rule(remembers)
 
     def grow(sizes: Array) -> Sequence[bool]:
         R = np.abs(method.stability(direction * sizes))
         with np.errstate(over="ignore"):
-            return _grown(np.minimum(R[None] ** np.arange(STEPS + 1)[:, None], FROZEN))
+            return _grown(np.minimum(R[None] ** np.arange(steps + 1)[:, None], FROZEN), growth)
 
     return interval(grow)
 
 
-def _grown(sizes: Array) -> Sequence[bool]:
+def _grown(sizes: Array, growth: float) -> Sequence[bool]:
     """Of |y| (steps + 1, points): which columns grow. The first quarter is left to the start of a method of several
     steps."""
     quarter = len(sizes) // 4
     before, after = sizes[quarter : 2 * quarter].max(axis=0), sizes[3 * quarter :].max(axis=0)
-    grown: list[bool] = (((after > (1 + GROWTH) * before) & (after > 1e-200)) | (sizes.max(axis=0) > 1e10)).tolist()
+    grown: list[bool] = (((after > (1 + growth) * before) & (after > 1e-200)) | (sizes.max(axis=0) > 1e10)).tolist()
     return grown

@@ -11,7 +11,7 @@ from scipy.integrate import solve_ivp
 
 from odernn.solvers.field_integrator import FieldIntegrator
 from odernn.solvers.solver import build_solver
-from odernn.solvers.spec import parse
+from odernn.solvers.spec import parse, validate
 from odernn.suite.equation import TIME, Equation, symbols
 from odernn.suite.errors import Diverged, UsageError
 from odernn.tasks.ivp import Ivp
@@ -208,3 +208,11 @@ def test_the_same_method_in_another_backend() -> None:
         solver(tableau="gauss2").in_backend("scipy")
     with pytest.raises(UsageError, match="did you mean 'scipy'"):
         built.in_backend("scipi")
+
+
+def test_conformance_is_refused_in_single_precision() -> None:
+    """Its tolerances are those of float64: in float32 every method would be called wrong."""
+    entries = {"cell": "true-field", "tableau": "rk4", "backend": "native", "steps": 1}
+    validate(entries, {"name": "conformance"}, "cpu", "float64")
+    with pytest.raises(UsageError, match="float64"):
+        validate(entries, {"name": "conformance"}, "cpu", "float32")

@@ -299,10 +299,16 @@ def test_gradient_of_a_method_of_torchdiffeq(entries: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize(
     ("backend", "method", "tableau"),
-    [("torchdiffeq", "rk4", "rk38"), ("scipy", "RK45", "dormand-prince54"), ("diffrax", "Euler", "euler")],
+    [
+        ("torchdiffeq", "rk4", "rk38"),
+        ("torchdiffeq", "dopri5", "dormand-prince54"),
+        ("scipy", "RK45", "dormand-prince54"),
+        ("diffrax", "Euler", "euler"),
+    ],
 )
 def test_inputs_as_a_user_would_write_them(backend: str, method: str, tableau: str) -> None:
-    """y' = u(t) - y, u right-continuous: a stage at the end of a step reads the next input, as f(t, y, u(t)) does."""
+    """y' = u(t) - y, u right-continuous: a stage at the end of a step reads the next input, as f(t, y, u(t)) does;
+    but torchdiffeq's stages, which is told of the jumps."""
     pytest.importorskip("diffrax")
     t, u = np.array([0.0, 0.5, 1.5, 2.0]), np.array([[1.0], [-5.0], [30.0]])
     equation, given = Linear(), TABLEAUX[tableau].arrays
@@ -311,11 +317,40 @@ def test_inputs_as_a_user_would_write_them(backend: str, method: str, tableau: s
     for i, h in enumerate(np.diff(t)):
         k: list[float] = []
         for row, c in zip(given.A, given.c, strict=True):
-            held = u[min(i + (c == 1), 2), 0]
+            held = u[i if backend == "torchdiffeq" else min(i + (c == 1), 2), 0]
             k.append(float(held - y - h * np.dot(row[: len(k)], k)))
         y += h * float(given.b @ k)
         assert found.y[i + 1, 0] == pytest.approx(y, rel=1e-12)
     assert found.f_calls == equation.calls
+
+
+def test_the_library_is_told_of_changes_of_the_input_alone() -> None:
+    """Its adaptive Heun reuses its last slope, but for a jump: the repeated value is none."""
+    t, u = np.array([0.0, 1.0, 2.0, 3.0]), np.array([[1.0], [1.0], [4.0]])
+    found = own("torchdiffeq", "adaptive_heun").solve(Linear(), np.array([2.0]), t, u)
+    y, last = 2.0, -1.0
+    for i in range(3):
+        first = u[2, 0] - y if i == 2 else last
+        last = u[i, 0] - (y + first)
+        y += (first + last) / 2
+        assert found.y[i + 1, 0] == pytest.approx(y, rel=1e-12)
+
+
+OWN: Any = [("torchdiffeq", "rk4", {}), ("torchdiffeq", "dopri5", {}), ("torchdiffeq", "dopri5", {"rtol": 1e-6})]
+OWN += [("scipy", "RK45", {}), ("scipy", "RK45", {"rtol": 1e-6}), ("scipy", "LSODA", {"rtol": 1e-6})]
+
+
+@pytest.mark.parametrize(("backend", "method", "options"), OWN)
+def test_times_that_are_no_grid(backend: str, method: str, options: dict[str, float]) -> None:
+    solver = own(backend, method, **options)
+    for times in ([], [1.0, 0.5, 0.0], [0.0, 0.5, 0.5], [0.0, np.nan, 1.0]):
+        with pytest.raises(UsageError, match="times"):
+            solver.solve(driven(), Y0, np.array(times))
+    alone = solver.solve(driven(), Y0, np.array([2.0]))
+    assert (alone.y.tolist(), alone.f_calls, alone.accepted) == ([Y0.tolist()], 0, 0)
+    for times in ([0.0], [0.0, 1.0]):
+        with pytest.raises(Diverged):
+            solver.solve(driven(), np.array([np.nan, 0.0]), np.array(times))
 
 
 # ------------------------------------------------------------------------------------------------------------- diffrax

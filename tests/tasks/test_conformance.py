@@ -233,6 +233,83 @@ def test_a_two_step_method() -> None:
     assert outcome.metrics["real_interval"] == pytest.approx(1, abs=5e-3)
 
 
+class AdamsBashforth6(Loop):
+    """Six slopes, the start by the method's own first ones; its coefficients from the interpolation of the slopes."""
+
+    def run(self, equation: VectorField, y0: Array, t: Array, inputs: Array | None) -> tuple[Array, int]:
+        self.last: list[Array] = []
+        return super().run(equation, y0, t, inputs)
+
+    def stages(self, f: Any, equation: VectorField, now: float, h: float, y: Array) -> list[Array]:
+        self.last = [f(0.0, y), *self.last][:6]
+        k = len(self.last)
+        weights = np.linalg.solve(np.vander(-np.arange(k), increasing=True).T, 1 / np.arange(1, k + 1))
+        return [sum(w * slope for w, slope in zip(weights, self.last, strict=True))]  # type: ignore[list-item]
+
+
+def test_the_interval_of_a_method_of_many_steps() -> None:
+    """That of Adams-Bashforth of six steps is 5/57 = 0.0877 (HNW III.3, by the root at -1): a short run shows more."""
+    outcome = examine(AdamsBashforth6(([[0]], [1]), "euler", 1))
+    assert outcome.properties["remembers"] is True
+    assert outcome.metrics["real_interval"] == pytest.approx(5 / 57, rel=0.1)
+
+
+class Leapfrog(Loop):
+    """y+ = y of the step before + 2 h f, the first step by Euler: stable on [-i, i], where two solutions beat."""
+
+    def run(self, equation: VectorField, y0: Array, t: Array, inputs: Array | None) -> tuple[Array, int]:
+        self.before: Array | None = None
+        return super().run(equation, y0, t, inputs)
+
+    def stages(self, f: Any, equation: VectorField, now: float, h: float, y: Array) -> list[Array]:
+        slope: Array = f(0.0, y)
+        found = slope if self.before is None else (self.before - y) / h + 2 * slope
+        self.before = y
+        return [found]
+
+
+def test_two_solutions_that_beat_do_not_grow() -> None:
+    outcome = examine(Leapfrog(([[0]], [1]), "euler", 1))
+    assert outcome.properties["remembers"] is True
+    assert outcome.metrics["imaginary_interval"] == pytest.approx(1, abs=0.01)
+    assert outcome.metrics["real_interval"] < 0.02
+
+
+class Drifting(Loop):
+    """Adds what no slope says, alike on every grid."""
+
+    def run(self, equation: VectorField, y0: Array, t: Array, inputs: Array | None) -> tuple[Array, int]:
+        states, calls = super().run(equation, y0, t, inputs)
+        return states + 0.5 * t[:, None], calls
+
+
+def test_no_order_is_told_where_nothing_converges() -> None:
+    outcome = examine(Drifting(RK4, "rk4", 4))
+    assert "the state moves where every slope is zero" in outcome.properties["refused"]["coefficients"]
+    assert "observed_order" not in outcome.metrics
+    assert "on the finest grid" in outcome.properties["refused"]["order"]
+
+
+class Unsolved(Implicit):
+    """Stops two digits before rounding would, at an error of 1e-9 a step: a plateau that is no order."""
+
+    def stages(self, f: Any, equation: VectorField, now: float, h: float, y: Array) -> list[Array]:
+        found = super().stages(f, equation, now, h, y)
+        return [slope + 1e-9 / h * h**0.5 * (1 + np.sin(1e9 * now)) for slope in found]
+
+
+def test_a_plateau_of_the_iteration_is_no_order() -> None:
+    outcome = examine(Unsolved(RADAU3, "radau2a2", 3))
+    assert outcome.metrics["observed_order"] == pytest.approx(3, abs=0.3)
+
+
+def test_stages_alike_but_for_their_node_are_two() -> None:
+    A = np.array([[0, 0, 0], [1 / 2, 0, 0], [1 / 2, 0, 0]])
+    method = Coefficients(A, np.array([0, 1 / 2, 1 / 2]), np.array([0, 1 / 2, 3 / 4]))
+    assert len(method.active().b) == 3
+    assert len(Coefficients(A, method.b, A.sum(axis=1)).active().b) == 2
+
+
 class Adaptive(Loop):
     """Takes steps of its own."""
 
