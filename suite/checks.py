@@ -18,8 +18,22 @@ from typing import Any, get_args
 import numpy as np
 
 from .catalogue import build_task, entries, find, load
-from .contracts import Array, Audit, Batch, Budget, LearningTask, Loss, Task, Trajectory
-from .equation import Equation
+from .contracts import (
+    Array,
+    Audit,
+    Batch,
+    Budget,
+    Flow,
+    Learned,
+    LearningTask,
+    Loss,
+    Nesting,
+    RecurrentMap,
+    Solver,
+    Task,
+    Trajectory,
+    VectorField,
+)
 from .errors import PLUGIN_ERRORS, UsageError
 from .metrics import METRICS
 from .seeds import stream
@@ -297,19 +311,30 @@ class _Reference:
     def properties(self) -> dict[str, Any]:
         return {"learns": False, "stages": 12, "order": 8}
 
-    def learn(self, task: LearningTask, seed: int, budget: Budget) -> Any:
+    def learn(self, task: LearningTask, seed: int, budget: Budget) -> Learned:
         raise UsageError("the reference integrator learns nothing.")
 
-    def nesting(self, seed: int) -> Any:
+    def nesting(self, seed: int) -> Nesting:
         raise UsageError("the reference integrator is no recurrent cell.")
 
-    def hunt(self, cases: int, seed: int, inflate: float, norm: str) -> Any:
+    def hunt(self, cases: int, seed: int, inflate: float, norm: str) -> dict[str, Any] | None:
         raise UsageError("the reference integrator is no recurrent cell.")
 
-    def recurrence(self, inputs: int, seed: int, hidden: int | None = None) -> Any:
+    def recurrence(self, inputs: int, seed: int, hidden: int | None = None) -> RecurrentMap:
         raise UsageError("the reference integrator is no recurrent cell.")
 
-    def solve(self, equation: Equation, y0: Array, t: Array) -> Trajectory:
+    def flow(self, equation: VectorField) -> Flow:
+        raise UsageError("the reference integrator steps by no other method.")
+
+    def gradient(self, equation: VectorField, y0: Array, t: Array, cotangent: Array) -> Array:
+        raise UsageError("the reference integrator has no gradient.")
+
+    def in_backend(self, name: str) -> Solver:
+        raise UsageError("the reference integrator runs in SciPy alone.")
+
+    def solve(self, equation: VectorField, y0: Array, t: Array, inputs: Array | None = None) -> Trajectory:
+        if inputs is not None:
+            raise UsageError("the reference integrator takes no inputs.")
         from scipy.integrate import solve_ivp
 
         f = equation.function()

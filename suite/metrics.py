@@ -122,6 +122,7 @@ _WITH_BASELINE = (
     "cross_entropy_recall",
     "mean_squared_error",
     "valid_prediction_time",
+    "valid_prediction_time_limit",
     "nrmse",
 )
 

@@ -56,7 +56,8 @@ def paint(frame: pd.DataFrame) -> Canvas | None:
         style.head(ax, *_head(key, how[0], told), panels=2)
     bar = canvas.colorbar(image, ax=axes, fraction=0.03, aspect=30)
     bar.set_label("valid prediction time, Lyapunov times")
-    bar.solids.set(rasterized=False, edgecolor="face")
+    if bar.solids is not None:
+        bar.solids.set(rasterized=False, edgecolor="face")
     followed = table["horizon"].max()
     if math.isfinite(followed) and followed <= top:
         bar.ax.axhline(followed, color=style.GREY, linewidth=3)

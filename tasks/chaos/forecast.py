@@ -147,12 +147,7 @@ class Chaos(ForecastTask):
         return 0
 
     def batch(self, size: int, rng: np.random.Generator) -> Batch:
-        series = self.series()
-        which = rng.integers(0, self.trajectories, size)
-        starts = rng.integers(0, self.samples - self.length, size)
-        segments = series[starts + np.arange(self.length + 1)[:, None], which]
-        targets = np.diff(segments, axis=0) / self.increment
-        return Batch(segments[:-1], targets, np.ones((self.length, size)))
+        return sequences(self.series(), self.length, self.increment, size, rng)
 
     def baseline(self) -> dict[str, float]:
         """Persistence, the forecast that nothing changes, over the initial conditions of seed 0."""
@@ -239,3 +234,12 @@ class Chaos(ForecastTask):
             metrics=score_beside_climatology(self.view, truth, prediction),
             curves={"forecast": curve(self.view, truth, prediction)},
         )
+
+
+def sequences(series: Array, length: int, increment: Array, size: int, rng: np.random.Generator) -> Batch:
+    """`size` sequences of `length` steps from anywhere in a series (samples, trajectories, components)."""
+    samples, trajectories = series.shape[:2]
+    which = rng.integers(0, trajectories, size)
+    starts = rng.integers(0, samples - length, size)
+    segments = series[starts + np.arange(length + 1)[:, None], which]
+    return Batch(segments[:-1], np.diff(segments, axis=0) / increment, np.ones((length, size)))

@@ -13,15 +13,13 @@ import numpy as np
 from ...suite.catalogue import load
 from ...suite.contracts import Array
 from ...suite.errors import UsageError
-from ..audits.plain_loop import of, trajectory
+from ..audits.plain_loop import Coefficients, of, trajectory
 from .truth import training_series
 from .view import View
 
 
-@lru_cache(maxsize=4)
-def generated_series(view: View, tableau: str, count: int, samples: int) -> Array:
-    """(samples, count, components), standardised: one step a sample of the explicit tableau, from the starts of the
-    true training series. Raises `UsageError` for a name that is no explicit tableau; read-only."""
+def coefficients(tableau: str) -> Coefficients:
+    """Of an explicit tableau; raises `UsageError` for a name that is none."""
     try:
         method = of(load("tableau", tableau))
         explicit = method.b.ndim == 1 and method.explicit
@@ -29,6 +27,14 @@ def generated_series(view: View, tableau: str, count: int, samples: int) -> Arra
         explicit = False
     if not explicit:
         raise UsageError(f"generator {tableau!r} is no explicit tableau: expected one, such as 'rk4'.")
+    return method
+
+
+@lru_cache(maxsize=4)
+def generated_series(view: View, tableau: str, count: int, samples: int) -> Array:
+    """(samples, count, components), standardised: one step a sample of the explicit tableau, from the starts of the
+    true training series. Raises `UsageError` for a name that is no explicit tableau; read-only."""
+    method = coefficients(tableau)
     equation = view.chaotic.equation
     f, jacobian = equation.function(), equation.jacobian()
     times = view.sampling * np.arange(samples)

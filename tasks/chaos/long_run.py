@@ -1,12 +1,14 @@
 """What a model does once the forecast is over: a run on its own output for many Lyapunov times, against the attractor.
 
-The same statistics are taken of a true sample of the same size and sampling, independent of the one they are compared
-with: the floors. Everything is in the learners' units, standard deviations of the attractor, and of what they see.
+The same statistics are taken of true samples of the same size and sampling, independent of the one they are compared
+with, and averaged: the floors. Everything is in the learners' units, standard deviations of the attractor, and of what
+they see.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -19,7 +21,7 @@ from ...suite.seeds import stream
 from .definition import System
 from .dimension import correlation_dimension, diameter
 from .kaplan_yorke import kaplan_yorke
-from .map_exponents import MapExponents, map_exponents
+from .map_exponents import MapExponents, NotSmoothError, map_exponents
 from .spectrum import hellinger
 from .state_space import partition, state_space_divergence
 from .truth import TRAIN_SEED, on_attractor, trajectories
@@ -27,6 +29,9 @@ from .view import View
 
 RUNS = 10
 """Independent runs that are pooled."""
+
+FLOORS = 4
+"""True samples that the floors are means over: one alone can be as unusual as a poor model's."""
 
 FORGOTTEN = 0.1
 """The first share of a run, which is not counted: it still follows the truth."""
@@ -80,22 +85,22 @@ class LongRun:
 
         The correlation dimension is of the runs that stayed, and absent where none did or the points are too few.
         """
-        one, other = _true_samples(self)
+        one, *others = _true_samples(self)
         generated = generated[self.counted]
-        flat, independent, own = (part.reshape(-1, part.shape[-1]) for part in (one, other, generated))
+        flat, own = _pooled(one), _pooled(generated)
         cells = partition(flat)
         window, width = self.view.samples(1.0) + 1, SPECTRAL_WIDTH * self.chaotic.exponent
         size, kept = diameter(flat), np.isfinite(generated).all(axis=(0, 2))
         metrics = {
             "state_space_divergence": state_space_divergence(flat, own, cells),
-            "state_space_divergence_floor": state_space_divergence(flat, independent, cells),
+            "state_space_divergence_floor": _mean(state_space_divergence(flat, _pooled(o), cells) for o in others),
             "escaped": cells.escaped(own),
             "hellinger": hellinger(one, generated, self.sampling, width),
-            "hellinger_floor": hellinger(one, other, self.sampling, width),
+            "hellinger_floor": _mean(hellinger(one, other, self.sampling, width) for other in others),
             "correlation_dimension": correlation_dimension(generated[:, kept], window, size)
             if kept.any()
             else math.nan,
-            "correlation_dimension_true": correlation_dimension(other, window, size),
+            "correlation_dimension_true": correlation_dimension(others[0], window, size),
         }
         few = len(self.view.seen) <= 3
         projected = self.view.physical if few else cells.project
@@ -131,31 +136,36 @@ class LongRun:
         return forecasts, state[kept]
 
     def exponents(self, closed: ClosedLoop, states: Array) -> tuple[dict[str, float], dict[str, Any]]:
-        """Metrics and the curve "lyapunov" of the map from states (runs, size); empty where there are none or they
-        are lost."""
+        """Metrics and the curve "lyapunov" of the map from states (runs, size). Where there are none, or not all are
+        measured, the curve has a `reason`."""
         steps = max(50, self.view.samples(EXPONENT_SHARE * self.times))
         count = min(len(self.chaotic.exponents) + 2, MOST_EXPONENTS)
         rng = stream(TRAIN_SEED, f"chaos/{self.view.name}/exponents")
         if not len(states):
-            return {}, {}
+            return {}, {"reason": "no run stayed"}
         try:
             found = map_exponents(closed, states, steps, self.sampling, rng, count)
-        except Diverged:
-            return {}, {}
-        return self._of_exponents(found), {
+        except (Diverged, NotSmoothError) as error:
+            return {}, {"reason": str(error)}
+        curve = {
             "exponents": found.exponents.tolist(),
             "errors": found.errors.tolist(),
+            "resolved": found.resolved,
             "steps": steps,
             "runs": len(states),
         }
+        if found.resolved < min(len(found.exponents), self.chaotic.dimension):
+            curve["reason"] = f"only {found.resolved} directions live longer than a step"
+        return self._of_exponents(found), curve
 
     def _of_exponents(self, found: MapExponents) -> dict[str, float]:
-        metrics = {
-            "lyapunov_max": float(found.exponents[0]),
-            "lyapunov_max_error": float(found.errors[0]),
-            "kaplan_yorke": kaplan_yorke(found.exponents.tolist()),
-        }
-        if len(found.exponents) >= self.chaotic.dimension:
+        metrics = {"kaplan_yorke": kaplan_yorke(found.exponents.tolist())}
+        if found.resolved:
+            metrics |= {
+                "lyapunov_max": float(found.exponents[0]),
+                "lyapunov_max_error": float(found.errors[0]),
+            }
+        if found.resolved >= self.chaotic.dimension:
             metrics["lyapunov_sum"] = float(found.exponents[: self.chaotic.dimension].sum())
         return metrics
 
@@ -177,15 +187,24 @@ def _step(closed: ClosedLoop, state: Array) -> tuple[Array, Array]:
 
 
 @lru_cache(maxsize=4)
-def _true_samples(run: LongRun) -> tuple[Array, Array]:
-    """Two independent true samples, as the learners see them: (counted, runs, components) each; the same every time."""
+def _true_samples(run: LongRun) -> tuple[Array, ...]:
+    """1 + `FLOORS` independent true samples, as the learners see them: (counted, runs, components) each; the same every
+    time."""
     chaotic, n = run.chaotic, run.runs
-    starts = on_attractor(chaotic, 2 * n, stream(TRAIN_SEED, f"chaos/{run.view.name}/attractor"))
+    starts = on_attractor(chaotic, (1 + FLOORS) * n, stream(TRAIN_SEED, f"chaos/{run.view.name}/attractor"))
     times = run.sampling * np.arange(len(range(*run.counted.indices(run.steps + 1))))
     found = trajectories(chaotic.equation, starts, times, SAMPLE_TOLERANCE)
     seen = run.view.standard(found)
     seen.setflags(write=False)
-    return seen[:, :n], seen[:, n:]
+    return tuple(np.split(seen, 1 + FLOORS, axis=1))
+
+
+def _pooled(series: Array) -> Array:
+    return series.reshape(-1, series.shape[-1])
+
+
+def _mean(values: Iterable[float]) -> float:
+    return float(np.mean(list(values)))
 
 
 def _columns(points: Array) -> list[list[float]]:

@@ -23,16 +23,30 @@ APART = 1e-6
 RESOLVED = 1e-9
 """A stretching factor below this is rounding; it counts as this."""
 
+BENT = 0.1
+"""One-sided slopes further apart than this part of the central one, and `JUMP` more, are no derivative."""
+
+JUMP = 0.01
+
+ROUGH = 0.01
+"""A map whose derivative is missing at more than this share of the steps has no exponents."""
+
 BLOCKS = 5
 """A trajectory is cut into so many blocks, whose averages give the standard error."""
 
 
 @dataclass(frozen=True)
 class MapExponents:
-    """exponents: the leading ones, largest first, per unit of time; errors: their standard errors, over blocks."""
+    """exponents: the leading ones, largest first, per unit of time; errors: their standard errors, over blocks;
+    resolved: so many of them, from the first, are measured; from there on directions die within a step."""
 
     exponents: Array
     errors: Array
+    resolved: int
+
+
+class NotSmoothError(ValueError):
+    """The map has no derivative along its trajectory, and so no exponents."""
 
 
 def map_exponents(
@@ -41,8 +55,9 @@ def map_exponents(
     """The `count` leading exponents over `steps` steps from every state (trajectories, size), `sampling` apart in time.
 
     No more than size of them. The first tenth of the steps goes by unrecorded, for the frame to align itself. No value
-    is below ln(1e-9) / sampling, where a direction dies within a step. Raises `Diverged` where the state leaves the
-    finite numbers, `UsageError` for fewer than 50 steps.
+    is below ln(1e-9) / sampling, where a direction dies within a step, and one nearer to zero than rounding is zero.
+    Raises `Diverged` where the state leaves the finite numbers, `NotSmoothError` where the slopes on the two sides of
+    the trajectory are not the same, `UsageError` for fewer than 50 steps.
     """
     if steps < 10 * BLOCKS:
         raise UsageError(f"the exponents of a map need at least {10 * BLOCKS} steps, got {steps}.")
@@ -50,6 +65,7 @@ def map_exponents(
     k = min(count, size)
     frame = np.linalg.qr(rng.standard_normal((n, size, k)))[0]
     logs = np.empty((steps, n, k))
+    broken = 0.0
     for i in range(steps):
         apart = APART * np.maximum(1.0, np.abs(state).max(axis=1))[:, None, None]
         around = apart * frame.transpose(0, 2, 1)
@@ -59,10 +75,24 @@ def map_exponents(
             raise Diverged("the state of the closed loop is not finite")
         state = moved[:, 0]
         stretched = ((moved[:, 1 : k + 1] - moved[:, k + 1 :]) / (2.0 * apart)).transpose(0, 2, 1)
+        bend = (moved[:, 1 : k + 1] + moved[:, k + 1 :] - 2.0 * state[:, None]).transpose(0, 2, 1) / apart
+        broken += _differ(bend, stretched).mean()
+        if broken > ROUGH * steps:
+            raise NotSmoothError("the map has no derivative where it runs")
         frame, factors = np.linalg.qr(stretched)
         logs[i] = np.log(np.maximum(np.abs(np.diagonal(factors, axis1=1, axis2=2)), RESOLVED))
     counted = logs[steps // 10 :] / sampling
     exponents = counted.mean(axis=(0, 1))
+    exponents = np.where(np.abs(exponents) < RESOLVED / sampling, 0.0, exponents)
+    dying = (logs[steps // 10 :] <= math.log(RESOLVED)).mean(axis=(0, 1)) > ROUGH
     blocks = np.concatenate([block.mean(axis=0) for block in np.array_split(counted, BLOCKS)])
     order = np.argsort(-exponents, kind="stable")
-    return MapExponents(exponents[order], blocks.std(axis=0, ddof=1)[order] / math.sqrt(len(blocks)))
+    errors = blocks.std(axis=0, ddof=1)[order] / math.sqrt(len(blocks))
+    return MapExponents(exponents[order], errors, int(np.argmax(np.append(dying[order], True))))
+
+
+def _differ(bend: Array, slope: Array) -> Array:
+    """For each of n trajectories whether along some vector the slopes of the two sides, (n, size, k) apart by `bend`,
+    are not those of a derivative."""
+    size = np.linalg.norm(slope, axis=1)
+    return np.asarray((np.linalg.norm(bend, axis=1) > BENT * size + JUMP).any(axis=1))

@@ -10,6 +10,7 @@ never the matched number alone. A little over 200 lines, for the parameters and 
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from itertools import product
 from typing import Any
@@ -29,9 +30,10 @@ from ...suite.contracts import (
     Trajectory,
 )
 from ...suite.errors import Diverged, UsageError
-from .forecast import Chaos
-from .generated import generated_series
+from .forecast import Chaos, sequences
+from .generated import coefficients, generated_series
 from .scoring import curve, score, score_beside_climatology
+from .systems import system
 from .view import View
 
 RUNAWAY = 1e3
@@ -56,9 +58,9 @@ class Transfer(ForecastTask):
     method of `methods`, each with all of `substeps` steps a sample, in all of `dtypes`, in all of `backends`.
 
     system, horizon, initial_conditions, noise, trajectories, samples, every: as in "chaos". generator: "" for data of
-    the exact flow, or an explicit tableau that makes the data, one step a sample: a field trained through the same
-    method with the same step can then be recovered exactly, and the row says generator_equals_trainer. Raises
-    `UsageError` for what cannot be, also where the solver learns no field of the whole state.
+    the exact flow, or an explicit tableau that makes the data, one step a sample and free of noise: a field trained
+    through the same method with the same step can then be recovered exactly, and the row says generator_equals_trainer.
+    Raises `UsageError` for what cannot be, also where the solver learns no field of the whole state.
     """
 
     system: str = "lorenz63"
@@ -79,14 +81,17 @@ class Transfer(ForecastTask):
     loss = "mean_squared_error"
 
     def __post_init__(self) -> None:
-        chaos = self._chaos
-        if len(chaos.view.seen) != chaos.chaotic.dimension:
+        chaotic = system(self.system)
+        if len(chaotic.observed) != chaotic.dimension:
             raise UsageError(f"transfer needs a system whose whole state is seen, and of {self.system} it is not.")
+        _ = self._chaos  # which refuses what it cannot do
         for key, values in (("methods", self.methods), ("substeps", self.substeps), ("dtypes", self.dtypes)):
             if not values:
                 raise UsageError(f"transfer needs at least one of {key}, got none.")
         if any(count < 1 for count in self.substeps):
             raise UsageError(f"transfer needs substeps of at least 1, got {list(self.substeps)}.")
+        if self.generator and self.noise:
+            raise UsageError(f"transfer makes data by a generator without noise: expected noise 0, got {self.noise:g}.")
         if self.generator:
             generated_series(self.view, self.generator, 1, 2)
 
@@ -135,10 +140,12 @@ class Transfer(ForecastTask):
         return None
 
     def batch(self, size: int, rng: np.random.Generator) -> Batch:
-        return self._chaos.batch(size, rng)
+        return sequences(self.series(), self._chaos.length, self.increment, size, rng)
 
     def baseline(self) -> dict[str, float]:
-        return self._chaos.baseline()
+        """Persistence, as in "chaos"; it has no field, so its limit is itself."""
+        found = self._chaos.baseline()
+        return {**found, "valid_prediction_time_limit": found["valid_prediction_time"]}
 
     def measure(self, outputs: Array, batch: Batch) -> dict[str, float]:
         return self._chaos.measure(outputs, batch)
@@ -165,7 +172,7 @@ class Transfer(ForecastTask):
         matched = self._rollout(flow, truth, trained, per_sample)[0]
         limit = score(self.view, truth, self._rollout(flow, truth, *FINE)[0])
         errors = [self._one_sample(flow, truth, trained, per_sample * m) for m in REFINED]
-        gap = errors[-1] / errors[0] if errors[0] > 0 else 1.0
+        gap = _growth(errors[0], errors[-1])
         metrics = {
             **account.metrics,
             **score_beside_climatology(self.view, truth, matched),
@@ -190,7 +197,7 @@ class Transfer(ForecastTask):
                 **account.properties,
                 "trained_with": trained,
                 "training_step": self.sampling / per_sample,
-                "generator_equals_trainer": self.generator == trained and per_sample == 1,
+                "generator_equals_trainer": solver.learns and per_sample == 1 and _same(self.generator, trained),
                 "learned_a": "flow" if gap <= FLOW_FACTOR else "map",
                 "memory_length": 0,
             },
@@ -222,31 +229,42 @@ class Transfer(ForecastTask):
         found = np.full_like(truth, np.nan)
         found[0], calls = truth[0], 0
         alive = np.arange(truth.shape[1])
-        times = np.array([0.0, self.sampling])
         for i in range(1, len(truth)):
-            try:
-                step = flow.rollout(found[i - 1, alive], times, tableau, substeps, dtype, backend)
-            except Diverged:
-                break  # what is far out is dropped below before it can overflow, so this is the last of a wild field
-            calls += step.f_calls
-            kept = np.abs(step.y[-1]).max(axis=-1) < RUNAWAY
+            reached, step_calls = self._sample(flow, found[i - 1, alive], tableau, substeps, dtype, backend)
+            calls += step_calls
+            kept = np.abs(reached).max(axis=-1) < RUNAWAY
             alive = alive[kept]
-            found[i, alive] = step.y[-1][kept]
+            found[i, alive] = reached[kept]
             if not len(alive):
                 break
         return found, calls
 
+    def _sample(
+        self, flow: Flow, y: Array, tableau: str, substeps: int, dtype: str = "float64", backend: str = "native"
+    ) -> tuple[Array, int]:
+        """The states (n, dimension) one sample later, NaN for those that leave the finite numbers; evaluations.
+
+        A method refuses a batch for one of it, and a wild field overflows within a step: halves are then tried apart.
+        """
+        try:
+            with np.errstate(over="ignore", invalid="ignore"):
+                step = flow.rollout(y, np.array([0.0, self.sampling]), tableau, substeps, dtype, backend)
+            return step.y[-1], step.f_calls
+        except Diverged:
+            if len(y) == 1:
+                return np.full_like(y, np.nan), 0
+        halves = [self._sample(flow, half, tableau, substeps, dtype, backend) for half in np.array_split(y, 2)]
+        return np.concatenate([reached for reached, _ in halves]), max(calls for _, calls in halves)
+
     def _one_sample(self, flow: Flow, truth: Array, tableau: str, substeps: int) -> float:
-        """Root mean square error after one sample, in units of the increment, over pairs along the truth."""
+        """Root mean square error after one sample, in units of the increment, over pairs along the truth; infinite if
+        one is lost."""
         every = max(1, truth[:-1, :, 0].size // FIELD_POINTS)
         starts, ends = truth[:-1][::every], truth[1:][::every]
         flat = starts.reshape(-1, truth.shape[-1])
-        try:
-            step = flow.rollout(flat, np.array([0.0, self.sampling]), tableau, substeps)
-        except Diverged:
-            return float("inf")
-        error = (step.y[-1] - ends.reshape(flat.shape)) / self.increment
-        return float(np.sqrt(np.mean(error**2)))
+        reached, _ = self._sample(flow, flat, tableau, substeps)
+        error = (reached - ends.reshape(flat.shape)) / self.increment
+        return float(np.sqrt(np.mean(error**2))) if np.isfinite(error).all() else math.inf
 
     def _field_error(self, flow: Flow, truth: Array) -> float:
         """rms |f_learned - f| / rms |f| at points of the true attractor, in standardised units."""
@@ -283,6 +301,23 @@ def _own_steps(solver: Solver) -> tuple[str, int]:
             "transfer needs a field with a tableau and whole steps a sample, such as cell 'polynomial-field'."
         )
     return str(entries["tableau"]), int(entries.get("substeps") or entries.get("steps") or 1)
+
+
+def _growth(first: float, last: float) -> float:
+    """last / first; infinite where an error is, or grows from nothing."""
+    if not (math.isfinite(first) and math.isfinite(last)):
+        return math.inf
+    return last / first if first > 0.0 else (1.0 if last == 0.0 else math.inf)
+
+
+def _same(generator: str, trained: str) -> bool:
+    """Whether the two names are of one explicit method; some methods have several."""
+    if generator in ("", trained):
+        return generator == trained
+    try:
+        return bool(coefficients(generator).distance(coefficients(trained)) == 0.0)
+    except UsageError:  # the trainer is no explicit tableau
+        return False
 
 
 TASK = Transfer

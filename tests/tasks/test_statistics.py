@@ -9,7 +9,7 @@ from odernn.suite.errors import Diverged, UsageError
 from odernn.tasks.chaos import dimension, spectrum, state_space, truth
 from odernn.tasks.chaos.dimension import correlation_dimension, diameter
 from odernn.tasks.chaos.kaplan_yorke import kaplan_yorke
-from odernn.tasks.chaos.map_exponents import map_exponents
+from odernn.tasks.chaos.map_exponents import NotSmoothError, map_exponents
 from odernn.tasks.chaos.spectrum import hellinger, power
 from odernn.tasks.chaos.state_space import partition, state_space_divergence
 from odernn.tasks.chaos.systems import SYSTEMS
@@ -311,6 +311,34 @@ def test_exponents_of_the_exact_lorenz_flow_sum_to_its_divergence():
     assert abs(found.exponents[0] - 0.9056) < 5 * found.errors[0] < 0.25
     assert found.exponents[1] == pytest.approx(0.0, abs=0.02)
     assert kaplan_yorke(found.exponents.tolist()) == pytest.approx(2.062, abs=0.02)  # Sprott 2003
+
+
+def test_a_map_that_jumps_has_no_exponents_and_one_that_bends_has():
+    """A copy of stored states, found by a counter, has no tangent; the tent map's is 2 everywhere but at its top."""
+
+    def copied(state):
+        number = state[:, 0].astype(int) + 1
+        return np.stack([number, np.sin(number)], axis=1)
+
+    with pytest.raises(NotSmoothError):
+        map_exponents(Map(copied), np.array([[3.0, 0.0], [9.0, 0.5]]), 60, 1.0, np.random.default_rng(0), 2)
+
+    def tent(state):  # of slope just below 2, lest it end at zero in binary arithmetic
+        return 1.999 * np.minimum(state, 1.0 - state)
+
+    found = map_exponents(Map(tent), np.array([[0.123], [0.456]]), 500, 1.0, np.random.default_rng(0), 1)
+    assert found.exponents == pytest.approx(math.log(1.999), abs=1e-3)
+
+
+def test_directions_that_die_are_not_measured_and_rounding_is_zero():
+    matrix = np.diag([1.0, 0.9, 0.0])
+    found = map_exponents(Map(lambda s: s @ matrix), np.ones((2, 3)), 200, 0.1, np.random.default_rng(0), 3)
+    assert found.resolved == 2
+    still = map_exponents(Map(lambda s: s), np.ones((2, 3)), 200, 0.1, np.random.default_rng(0), 3)
+    assert still.exponents.tolist() == [0.0, 0.0, 0.0]
+    assert still.resolved == 3
+    nothing = map_exponents(Map(lambda s: 0.0 * s), np.ones((2, 3)), 200, 0.1, np.random.default_rng(0), 3)
+    assert nothing.resolved == 0
 
 
 def test_a_map_that_leaves_and_one_that_is_too_short():
