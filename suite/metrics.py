@@ -124,6 +124,7 @@ _WITH_BASELINE = (
     "valid_prediction_time",
     "valid_prediction_time_limit",
     "nrmse",
+    "error",
 )
 
 
