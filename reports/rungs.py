@@ -19,6 +19,9 @@ GRID = ("every", "noise", "trajectories", "samples")
 PLAIN = {"every": 1.0, "noise": 0.0}
 """Not worth a word."""
 
+TRAINING = ("length", "forcing", "window")
+"""Parameters of the task that say how a model is trained on its data."""
+
 _LAST = ("lstm", "gru")
 
 
@@ -75,6 +78,15 @@ def ladder_rows(frame: pd.DataFrame) -> pd.DataFrame:
     return with_protocol(rows[rows["protocol"].isin(kept)])  # named anew, by what differs between the ladders
 
 
+def scored(rows: pd.DataFrame, values: Sequence[str]) -> pd.DataFrame:
+    """`over_seeds`, with how a model was trained on the data among its options: no part of the protocol, nor of what
+    a ladder calls its lines."""
+    table = over_seeds(rows, values)
+    told = [[w for w in str(task).split(" · ") if w.partition("=")[0] in TRAINING] for task in table["task"]]
+    table["options"] = [", ".join(filter(None, (o, *w))) for o, w in zip(table["options"], told, strict=True)]
+    return table
+
+
 def best_settings(rows: pd.DataFrame, values: Sequence[str]) -> pd.DataFrame:
     """One line a protocol and rung, in the ladder's order: the setting with the longest median valid time.
 
@@ -82,7 +94,7 @@ def best_settings(rows: pd.DataFrame, values: Sequence[str]) -> pd.DataFrame:
     time, median), settings (how many were tried), failed (runs without a result, of all of them).
     """
     rows = rows.assign(evaluations=[_evaluations(line) for line in rows.to_dict("records")])
-    table = over_seeds(rows, [VALID, "evaluations", *(v for v in values if v != VALID)])
+    table = scored(rows, [VALID, "evaluations", *(v for v in values if v != VALID)])
     table["evaluations"] = table["evaluations median"]
     first = rows.drop_duplicates("setting").set_index("setting")
     table["protocol"] = table["setting"].map(first["protocol"])

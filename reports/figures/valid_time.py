@@ -8,12 +8,11 @@ import numpy as np
 import pandas as pd
 
 from .. import style
-from ..frame import over_seeds
 from ..limits import draw, limits_of
 from ..limits import handles as limit_handles
 from ..merge import without_backends
 from ..pieces import Figure
-from ..rungs import ladder_rows
+from ..rungs import ladder_rows, scored
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure as Canvas
@@ -37,9 +36,7 @@ def paint(frame: pd.DataFrame) -> Canvas | None:
     values = [VALID, f"{VALID}_q25", f"{VALID}_q75", "metrics.baseline_valid_prediction_time"]
     panels = []
     for task, part in rows.groupby("protocol", sort=False):
-        table = over_seeds(part, values).sort_values(
-            f"{VALID} median", ascending=False, na_position="last", kind="stable"
-        )
+        table = scored(part, values).sort_values(f"{VALID} median", ascending=False, na_position="last", kind="stable")
         table = without_backends(table, tuple(f"{name} median" for name in values[:3]))
         kept = ((table["cell"] == "true-field") & (table["step"] != "")).sort_values(kind="stable").index[:LINES]
         panels.append((str(task), table.loc[sorted(kept)].reset_index(drop=True), len(table)))

@@ -7,9 +7,9 @@ from typing import Any
 
 import pandas as pd
 
-from ..frame import over_seeds, tidy
+from ..frame import tidy
 from ..pieces import Table
-from ..rungs import place, reasons, rung_name, with_protocol
+from ..rungs import place, reasons, rung_name, scored, with_protocol
 from ..text import shown
 
 _METRICS = {
@@ -42,7 +42,7 @@ def build(frame: pd.DataFrame) -> pd.DataFrame:
     if rows.empty:
         return pd.DataFrame(columns=list(COLUMNS))
     rows = with_protocol(rows)
-    table = over_seeds(rows, [f"metrics.{name}" for name in _METRICS])
+    table = scored(rows, [f"metrics.{name}" for name in _METRICS])
     table = table.rename(columns={f"metrics.{k}{e}": f"{v}{e}" for k, v in _METRICS.items() for e in ("", " ±")})
     table = table.drop(columns=["exponent ±"])  # its own error is told
     first = rows.drop_duplicates("setting").set_index("setting")
