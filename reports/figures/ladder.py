@@ -63,7 +63,7 @@ def _panel(ax: Axes, part: pd.DataFrame, limits: Limits) -> None:
     ax.set_yticks(range(len(lines)), [style.plain(_name(line)) for line in lines], fontsize=7)
     ax.set_ylim(len(lines) - 0.4, -0.6)
     ax.set_xlim(left=0, right=None if part[f"{VALID} median"].notna().any() else 1)
-    ax.set_xlabel("valid prediction time, Lyapunov times")
+    ax.set_xlabel("valid time, Lyapunov times")
     draw(ax, limits)
 
 

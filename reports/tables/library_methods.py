@@ -123,5 +123,5 @@ TABLE = Table(
     each=30,
     note=_note,
     brief=_brief,
-    compact=tuple(c for c in COLUMNS if c != "refused"),
+    compact=tuple(c for c in COLUMNS if c not in ("refused", "gradient against", "jump error", "known by")),
 )
