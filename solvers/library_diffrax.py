@@ -22,7 +22,7 @@ import numpy as np
 
 from ..suite.contracts import Array, Trajectory, finite
 from ..suite.errors import Diverged, UsageError
-from .backends.diffrax import MOST_STEPS, Callback, called_back, check_result, library, tick
+from .backends.diffrax import MOST_STEPS, Callback, called_back, check_result, library, solved, tick
 from .library_request import Request, form, numpy_form
 
 NEWTON = 1e-10
@@ -84,21 +84,7 @@ def _program(name: str, equation: Any, adaptive: bool, counted: bool) -> Callabl
             saved, most = diffrax.SaveAt(ts=ts), MOST_STEPS
         else:
             controller, saved, most = diffrax.StepTo(ts), diffrax.SaveAt(t0=True, steps=True), len(ts) - 1
-        solution = diffrax.diffeqsolve(
-            diffrax.ODETerm(field),
-            solver(),
-            ts[0],
-            ts[-1],
-            None,
-            y0,
-            args=(key, inputs),
-            stepsize_controller=controller,
-            saveat=saved,
-            max_steps=most,
-            throw=False,
-        )
-        stats = solution.stats
-        return solution.ys, stats["num_accepted_steps"], stats["num_rejected_steps"], solution.result
+        return solved(field, solver(), ts, None, y0, (key, inputs), controller, saved, most)
 
     compiled: Callable[..., Any] = jax.jit(run)
     return compiled

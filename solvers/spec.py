@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from functools import lru_cache
@@ -32,6 +33,9 @@ TRUE_FIELD = "true-field"
 DTYPES = ("float32", "float64", "bfloat16")
 OUTPUTS = ("land", "dense")
 CONTROLLERS = ("elementary", "pi")
+
+SCIPY_RTOL = 100 * sys.float_info.epsilon
+"""SciPy's solvers raise a smaller rtol to this with no more than a warning, and a row would say what did not run."""
 
 EXAMINED = ("correspondence", "stages", "certificate", "norm", "memory-capacity", "parameters")
 """Audits that look at a cell in float64 on the CPU, whatever is asked: other devices are refused."""
@@ -290,6 +294,8 @@ def validate(entries: Mapping[str, Any], task: Mapping[str, Any], device: str = 
         raise UsageError(f"task {name!r} computes in float64 on the CPU, not on {device!r}: leave out --device.")
     if spec.cell == TRUE_FIELD and name in ("copying", "adding"):
         raise UsageError(f"task {name!r} has no field of its own: cell 'true-field' cannot run it.")
+    if spec.backend == "scipy" and spec.rtol is not None and spec.rtol < SCIPY_RTOL:
+        raise UsageError(f"rtol is {spec.rtol:g}: SciPy raises what is below {SCIPY_RTOL:.3g}, expected at least that.")
     if spec.cell == TRUE_FIELD and spec.backend == "scipy" and dtype != "float64":
         raise UsageError(f"backend 'scipy' integrates in float64 only, not in {dtype}.")
     if spec.backend == "scipy" and not device.startswith("cpu"):

@@ -92,7 +92,6 @@ _FORECAST = (
     Metric("agreement", "Lyapunov time", "none", "time up to which independent true solutions agree"),
     Metric("field_error", "1", "lower", "norm of learned minus true field over the true's, rms on the attractor"),
     Metric("refinement_gap", "1", "lower", "error over one sample at a refined step over that at the trained step"),
-    Metric("bias_order", "1", "none", "slope of log field error against log step: the order of the trainer"),
 )
 _NUMERICAL = (
     Metric("trajectory_error", "1", "lower", "largest error along the way, over the reference's largest component"),

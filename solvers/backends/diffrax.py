@@ -254,24 +254,32 @@ def _program(tableau: Tableau, adaptive: bool, traced: TracedField | None) -> Ca
             controller, saved, most = _landing()(inner, ts[1:]), diffrax.SaveAt(ts=ts), MOST_STEPS
         else:
             controller, saved, most = diffrax.StepTo(ts), diffrax.SaveAt(t0=True, steps=True), len(ts) - 1
-        solution = diffrax.diffeqsolve(
-            diffrax.ODETerm(field),
-            method.solver(),
-            ts[0],
-            ts[-1],
-            first,
-            y0,
-            args=(key, drive),
-            stepsize_controller=controller,
-            saveat=saved,
-            max_steps=most,
-            throw=False,
-        )
-        stats = solution.stats
-        return solution.ys, stats["num_accepted_steps"], stats["num_rejected_steps"], solution.result
+        return solved(field, method.solver(), ts, first, y0, (key, drive), controller, saved, most)
 
     compiled: Callable[..., Any] = jax.jit(run)
     return compiled
+
+
+def solved(
+    field: Any, solver: Any, ts: Any, first: Any, y0: Any, args: Any, controller: Any, saved: Any, most: int
+) -> tuple[Any, ...]:
+    """One `diffeqsolve` from ts[0] to ts[-1], inside a compiled program: what `Found` holds. first: step, or None."""
+    diffrax = library().diffrax
+    solution = diffrax.diffeqsolve(
+        diffrax.ODETerm(field),
+        solver,
+        ts[0],
+        ts[-1],
+        first,
+        y0,
+        args=args,
+        stepsize_controller=controller,
+        saveat=saved,
+        max_steps=most,
+        throw=False,
+    )
+    stats = solution.stats
+    return solution.ys, stats["num_accepted_steps"], stats["num_rejected_steps"], solution.result
 
 
 @final

@@ -89,6 +89,25 @@ def test_results_go_to_their_own_folder(experiment: Path, tmp_path: Path, monkey
     assert [row["seed"] for row in read(tmp_path / "results" / "toys" / FILE).rows] in ([0, 1], [1, 0])
 
 
+def test_points_whose_package_is_missing_wait_for_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Out
+) -> None:
+    from odernn.solvers import spec
+
+    monkeypatch.setattr(spec, "find_spec", lambda name: None)
+    path = tmp_path / "both.toml"
+    path.write_text(
+        'name = "both"\nsummary = "Two backends."\n[[grid]]\ndtype = "float64"\ntask.name = "ivp"\n'
+        'solver.cell = "true-field"\nsolver.tableau = "rk4"\nsolver.backend = ["native", "diffrax"]\nsolver.steps = 9\n'
+    )
+    assert run(path, "--out", tmp_path / "out", "--dry-run") == 0
+    said = capsys.readouterr()
+    assert "both: 1 points, 0 done, 1 to run" in said.out
+    assert "1 points of both are left out, as they need a package: pip install 'diffrax" in said.err
+    assert run(path, "--out", tmp_path / "out", "--dry-run", "--set", "backend=diffrax") == 2
+    assert "no point of both can run here: pip install 'diffrax" in capsys.readouterr().err
+
+
 def test_a_dry_run_counts_and_writes_nothing(experiment: Path, tmp_path: Path, capsys: Out) -> None:
     assert run(experiment, "--out", tmp_path / "out", "--dry-run", "--seeds", "5") == 0
     assert "toys: 15 points, 0 done, 15 to run" in capsys.readouterr().out

@@ -56,7 +56,6 @@ ROW_METRICS = [
     "agreement",
     "field_error",
     "refinement_gap",
-    "bias_order",
     "trajectory_error",
     "reference_error",
     "error_scaled",
