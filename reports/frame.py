@@ -99,6 +99,8 @@ _AUDITS = {
     "lyapunov": "lyapunov",
     "ceiling": "ceiling",
     "transfer": "transfer",
+    "speed": "speed",
+    "footprint": "footprint",
 }
 TRAINED = ("sequence", "forecast", "stability")
 """The kinds whose runs train a cell; of these the last is an audit and no competition."""
@@ -231,10 +233,10 @@ def frame(rows: Iterable[Row]) -> pd.DataFrame:
 
     Derived: task_label, solver_label, step_label, task_id, setting (everything but the seed), outcome, kind (sequence |
     forecast | integration | order | transfer | ceiling | lyapunov | conformance | parameters | capacity |
-    correspondence | stages | stability | certificate), learned, primary_metric, primary, baseline. A library's own
-    method stands in the column solver.tableau, with its library. What a failed row lacks (the primary metric, the
-    baseline, the memory length, the parameters) is taken from other rows of the same task or setting. Of rows with the
-    same id (a run that was tried again) the last stands. Columns that every report needs always exist.
+    correspondence | stages | stability | certificate | speed | footprint), learned, primary_metric, primary, baseline.
+    A library's own method stands in the column solver.tableau, with its library. What a failed row lacks (the primary
+    metric, the baseline, the memory length, the parameters) is taken from other rows of the same task or setting. Of
+    rows with the same id (a run that was tried again) the last stands. Columns that every report needs always exist.
     """
     kept: dict[Any, Row] = {}
     for index, row in enumerate(rows):

@@ -103,7 +103,7 @@ ORDER = (
     "stability_regions",
     *("overview", "stages", "accuracy", "forecasting", "ceilings", "stepped_exponents"),
     *("library_methods", "conformance", "stability", "spectra", "certificates", "norms"),
-    *("integrators", "orders", "failures"),
+    *("integrators", "orders", "speed_targets", "speed", "scaling", "cores", "footprint", "failures"),
 )
 
 

@@ -15,9 +15,14 @@ from ..suite.errors import UsageError
 from .backends.base import Backend, Solution
 from .backends.common import check_embedded
 from .cell_field import CellField
+from .engines import checked_engine
+from .engines.choice import Choice, choose, solve
 from .field import CustomField, EquationField, Init, Scheme, order_of
 from .fields import field_of as field_of
+from .memory import checked_memory
 from .module_field import ModuleField
+from .reversal import inverse_plan, walk_back
+from .segments import inverted, segmented, with_tensors
 from .tableau import Tableau
 from .tableaux import Method
 from .tableaux import method as find_method
@@ -34,8 +39,12 @@ class ODERNN(torch.nn.Module):
     constant over it. substeps: equal steps of the method within h. rtol, atol: instead, the embedded pair chooses its
     steps within h, restarting where the input jumps (atol None: rtol). ode_order: of a cell that leaves it open
     ("companion", a torch module). output_size: with it, a linear readout of what the field shows. constants: the
-    field's numbers by name ({"gamma": 0.1}). backend: a name or a `Backend`. init, gain, input_gain: see
-    `solvers.field.Init`; None takes the cell's own.
+    field's numbers by name ({"gamma": 0.1}). backend: a name or a `Backend`. engine: what carries out the steps of the
+    native backend (see `solvers.engines`): "auto" takes a compiled one where there is one, "general" the stage loop in
+    torch; `choice` says which and why. memory: what `forward` keeps for the backward pass (see `solvers.segments`): the
+    "states" of all steps, those between "segments" of so many inputs (None: about the square root of the sequence's
+    length), or with "inverse" the last state alone, where steps can be undone (see `solvers.reversal`). init, gain,
+    input_gain: see `solvers.field.Init`; None takes the cell's own.
 
     forward(x, state=None) -> output, state. x (time, batch, input), (batch, time, input) with batch_first, or (time,
     input) unbatched; output likewise, read after each step, with output_size channels, or else what the field shows
@@ -59,6 +68,9 @@ class ODERNN(torch.nn.Module):
         output_size: int | None = None,
         constants: Mapping[str, float] | None = None,
         backend: str | Backend = "native",
+        engine: str = "auto",
+        memory: str = "states",
+        segment: int | None = None,
         batch_first: bool = False,
         substeps: int = 1,
         rtol: float | None = None,
@@ -76,6 +88,9 @@ class ODERNN(torch.nn.Module):
         self.substeps = positive_size("substeps", substeps)
         self.tableau: Method = find_method(tableau) if isinstance(tableau, str) else tableau
         self.backend = _backend(backend)
+        self.engine = checked_engine(engine)
+        checked_memory(memory, segment)
+        self.memory, self.segment = memory, segment
         if rtol is None and atol is not None:
             raise UsageError("atol was given without rtol: expected both, or neither for the cell's own grid.")
         if rtol is not None and self.substeps != 1:
@@ -121,6 +136,10 @@ class ODERNN(torch.nn.Module):
             self.field = _module_field(equation, input_size, hidden_size, ode_order).to(device=device, dtype=dtype)
             self.step = _step(step, None)
         self.ode_order, self.blocks = self.field.ode_order, self.field.blocks
+        if memory == "inverse":
+            if rtol is not None:
+                raise UsageError("memory 'inverse' takes the steps of a fixed grid back: leave out rtol.")
+            inverse_plan(self.tableau, self.field.name, self.field.dependencies)
         like = next(self.field.parameters(), None)
         where = (device, dtype or torch.get_default_dtype()) if like is None else (like.device, like.dtype)
         self.readout = None
@@ -130,14 +149,12 @@ class ODERNN(torch.nn.Module):
             )  # the same in every dtype
             self.readout = drawn.to(device=where[0], dtype=where[1])
         self.f_calls = 0
+        self._refused = ""  # why the engine handed its last sequence back
 
     def forward(self, x: Tensor, state: Tensor | None = None) -> tuple[Tensor, Tensor]:
         u, y0 = self._inputs(x, state)
-        solution = self._solve(u, y0)
-        output = self.field.features(solution.states[self.substeps :: self.substeps])
-        last = self._split(solution.states[-1])
-        if self.readout is not None:
-            output = self.readout(output)
+        output, last = self._part(u, y0) if self.memory == "states" else self._in_segments(u, y0)
+        last = self._split(last)
         if x.dim() == 2:
             return output.squeeze(1), last.squeeze(0)
         return (output.transpose(0, 1) if self.batch_first else output), last
@@ -191,19 +208,72 @@ class ODERNN(torch.nn.Module):
     def extra_repr(self) -> str:
         return (
             f"tableau={self.tableau.name}, step={self.step:g}, substeps={self.substeps}, ode_order={self.ode_order}, "
-            f"backend={self.backend.name}, batch_first={self.batch_first}"
+            f"backend={self.backend.name}, engine={self.engine}, batch_first={self.batch_first}"
         )
+
+    @property
+    def choice(self) -> Choice:
+        """The engine that runs here, and why it is not a compiled one. Raises `UsageError` where the one asked for
+        cannot."""
+        like = next(self.field.parameters(), None)
+        where = (torch.device("cpu"), torch.get_default_dtype()) if like is None else (like.device, like.dtype)
+        found = choose(self.engine, self.field, self.tableau, self.backend, self.rtol is not None, *where)
+        return Choice("general", self._refused) if self._refused else found
 
     def _split(self, y: Tensor) -> Tensor:
         return y.reshape(*y.shape[:-1], self.blocks, self.hidden_size)
 
-    def _solve(self, u: Tensor, y0: Tensor) -> Solution:
-        steps = len(u) * self.substeps
-        times = [self.step * i / self.substeps for i in range(steps + 1)]
+    def _part(self, u: Tensor, y0: Tensor, first: int = 0) -> tuple[Tensor, Tensor]:
+        """Outputs and last flat state of the inputs u, of which the first is the sequence's `first`."""
+        states = self._solve(u, y0, first).states
+        output = self.field.features(states[self.substeps :: self.substeps])
+        return (output if self.readout is None else self.readout(output)), states[-1]
+
+    def _part_back(self, u: Tensor, after: Tensor, first: int) -> Tensor:
+        """The flat state before the inputs u, from the one after them."""
+        plan = inverse_plan(self.tableau, self.field.name, self.field.dependencies)
+        times, drives, weights = self._times(len(u), first), self._drives(u), self.field.weights()
+        before: Tensor = walk_back(plan, self.field, after, times, drives, weights)
+        return before
+
+    def _in_segments(self, u: Tensor, y0: Tensor) -> tuple[Tensor, Tensor]:
+        """`_part`, keeping less for the backward pass."""
+        tensors, part = with_tensors(self, self._part)
+        calls: list[int] = []
+
+        def counted(tensors: Sequence[Tensor], u: Tensor, y: Tensor, first: int) -> tuple[Tensor, Tensor]:
+            before = self.f_calls
+            found: tuple[Tensor, Tensor] = part(tensors, u, y, first)
+            calls.append(self.f_calls)
+            self.f_calls = before  # a backward pass is not counted
+            return found
+
+        if self.memory == "segments":
+            found = segmented(counted, u, y0, tensors, self.segment)
+        else:
+            found = inverted(counted, with_tensors(self, self._part_back)[1], u, y0, tensors, self.segment)
+        self.f_calls = sum(calls)
+        return found
+
+    def _times(self, inputs: int, first: int) -> list[float]:
+        """The ends of the steps over so many inputs, from the sequence's `first` on."""
+        start = first * self.substeps
+        return [self.step * i / self.substeps for i in range(start, start + inputs * self.substeps + 1)]
+
+    def _drives(self, u: Tensor) -> tuple[Tensor, ...]:
+        """What every step reads of the inputs."""
         drives = self.field.drive(u).unbind(0)  # views whose gradients are stacked once, not a padded sum at every step
-        if self.substeps > 1:
-            drives = tuple(d for d in drives for _ in range(self.substeps))
-        weights = self.field.weights()
+        return drives if self.substeps == 1 else tuple(d for d in drives for _ in range(self.substeps))
+
+    def _solve(self, u: Tensor, y0: Tensor, first: int = 0) -> Solution:
+        engine = self.choice.name
+        if engine != "general":
+            found = solve(engine, self.field, y0, u, self.tableau, self.step, self.substeps)
+            self._refused = found if isinstance(found, str) else ""
+            if not isinstance(found, str):
+                self.f_calls = found.f_calls
+                return found
+        times, drives, weights = self._times(len(u), first), self._drives(u), self.field.weights()
         if self.rtol is None:
             solution = self.backend.fixed(self.field, y0, times, self.tableau, drives, weights)
         else:

@@ -258,6 +258,11 @@ class CellField(TorchField):
     def drive(self, u: Tensor) -> Tensor:
         return torch.nn.functional.linear(u, *self._input_map())
 
+    @property
+    def drive_size(self) -> int:
+        """The width of `drive`."""
+        return len(self._layout.driven) * self.hidden_size
+
     def _input_map(self) -> tuple[Tensor, Tensor]:
         """V and b of the preactivations in the layout's order, zero where one has none."""
         maps, n = self._layout.driven, self.hidden_size

@@ -7,8 +7,10 @@ Longer than most files: solving, differentiating and stepping the given field di
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from importlib.util import find_spec
 from itertools import pairwise
 from typing import Any, Protocol, final, runtime_checkable
 
@@ -22,10 +24,13 @@ from ..suite.contracts import (
     LearningTask,
     Nesting,
     RecurrentMap,
+    Timing,
     Trajectory,
     VectorField,
+    Workload,
     finite,
 )
+from ..suite.equation import Equation
 from ..suite.errors import UsageError
 from . import library_methods
 from .backends import find_backend
@@ -88,6 +93,7 @@ class FieldIntegrator:
     spec: Spec
     device: str
     dtype: str
+    ran: dict[str, str] = field(default_factory=dict, compare=False, repr=False)
 
     learns = False
 
@@ -102,6 +108,9 @@ class FieldIntegrator:
     def learn(self, task: LearningTask, seed: int, budget: Budget) -> Learned:
         raise UsageError(f"cell 'true-field' learns nothing: task {task.name!r} needs a learned cell.")
 
+    def training_step(self, length: int, batch: int, seed: int) -> Callable[[], float]:
+        raise UsageError("cell 'true-field' learns nothing: expected a learned cell.")
+
     def nesting(self, seed: int) -> Nesting:
         from .nesting import nesting_of_method
 
@@ -114,6 +123,56 @@ class FieldIntegrator:
 
     def recurrence(self, inputs: int, seed: int, hidden: int | None = None) -> RecurrentMap:
         raise UsageError("cell 'true-field' is no recurrent cell: expected a cell that is given by a field.")
+
+    def timings(
+        self,
+        workload: Workload,
+        seed: int,
+        peers: bool = True,
+        equation: VectorField | None = None,
+        start: Array | None = None,
+    ) -> list[Timing]:
+        from .peers.timing import trajectory_timings
+
+        return trajectory_timings(self, workload, peers, equation, start)
+
+    def engine(self, equation: VectorField, batch: bool = False, driven: bool = False) -> tuple[str, str]:
+        """The engine that solves the equation, and why it is the general one where another was asked for.
+
+        batch: for several states at once; driven: with inputs. Raises `UsageError` where the engine asked for cannot.
+        """
+        if self.spec.engine == "general":
+            return "general", ""
+        reason = self._against_compiled(equation, batch, driven)
+        if reason and self.spec.engine != "auto":
+            raise UsageError(
+                f"engine {self.spec.engine!r} cannot solve {equation.name}: {reason}. Expected 'auto' or 'general'."
+            )
+        return ("general", reason) if reason else ("cpu", "")
+
+    def engines(self) -> Mapping[str, str]:
+        return self.ran
+
+    def _against_compiled(self, equation: VectorField, batch: bool, driven: bool) -> str:
+        """Why no compiled code solves the equation, '' where it does."""
+        spec = self.spec
+        if spec.engine not in ("auto", "cpu"):
+            return "it steps recurrences alone"
+        if spec.method is not None or spec.backend != "native":
+            return f"backend {spec.backend!r} steps by itself"
+        if not self.device.startswith("cpu"):
+            return f"it runs on the CPU, not on {self.device}"
+        if driven:
+            return "the equation reads inputs"
+        if spec.output is not None and spec.output != "land":
+            return "it has no dense output"
+        if batch and spec.rtol is not None and not spec.per_trajectory:
+            return "the trajectories of a batch share their steps (per_trajectory = false)"
+        if find_spec("llvmlite") is None:
+            return "package llvmlite is not installed (pip install llvmlite)"
+        from .engines.trajectories import compilable
+
+        return compilable(equation, find_method(spec.tableau or ""))
 
     # ------------------------------------------------------------------------------------------------------- solutions
 
@@ -129,6 +188,13 @@ class FieldIntegrator:
             return library_methods.solve(
                 self.spec.backend or "", self.spec.method, self._request(equation, start, t, held)
             )
+        name, reason = self.engine(equation, start.ndim > 1, held is not None)
+        if name == "cpu" and start.size and isinstance(equation, Equation):
+            self.ran["cpu"] = ""
+            return self._compiled(equation, start, t)
+        self.ran["general"] = reason
+        if self.spec.per_trajectory and start.ndim > 1:
+            return self._one_by_one(equation, start, t, held)
         return self._trajectory(equation, start, t, held)
 
     def gradient(self, equation: VectorField, y0: Array, t: Array, cotangent: Array) -> Array:
@@ -179,6 +245,43 @@ class FieldIntegrator:
             return Request(equation, y0, t, None, (), rtol, atol, inputs, self.device)
         times, every = self._grid(t)
         return Request(equation, y0, t, np.array(times), tuple(every), rtol, atol, inputs, self.device)
+
+    def _compiled(self, equation: Equation, start: Array, t: Array) -> Trajectory:
+        """The same steps in machine code, on as many threads as torch has, where it is in use."""
+        from .engines.trajectories import CompiledTrajectories
+
+        spec, method = self.spec, find_method(self.spec.tableau or "")
+        if not isinstance(method, Tableau):
+            raise UsageError(f"method {method.name!r} has no compiled form.")
+        threads = sys.modules["torch"].get_num_threads() if "torch" in sys.modules else 1
+        solver, flat = CompiledTrajectories(equation, method, self.dtype), start.reshape(-1, start.shape[-1])
+        if spec.rtol is None:
+            times, every = self._grid(t)
+            found = solver.fixed(flat, times, every, threads)
+        else:
+            atol = spec.rtol if spec.atol is None else spec.atol
+            found = solver.adaptive(flat, t, spec.rtol, atol, spec.controller or "elementary", threads)
+        found.check()
+        y = found.states.astype(np.float64).reshape(len(t), *start.shape)
+        if spec.rtol is None:  # a batched evaluation counts once
+            counts = int(found.f_calls[0]), int(found.accepted[0]), 0
+        else:
+            counts = int(found.f_calls.sum()), int(found.accepted.sum()), int(found.rejected.sum())
+        return Trajectory(t, finite(y, "the solution"), *counts)
+
+    def _one_by_one(self, equation: VectorField, start: Array, t: Array, inputs: Array | None) -> Trajectory:
+        """Every trajectory of a batch by its own steps; the counts are sums."""
+        flat = start.reshape(-1, start.shape[-1])
+        found = [self._trajectory(equation, one, t, inputs) for one in flat]
+        y = np.stack([one.y for one in found], axis=1).reshape(len(t), *start.shape)
+        totals = [
+            sum(count)
+            for count in zip(
+                *((one.f_calls, one.accepted, one.rejected, one.jacobian_calls, one.factorizations) for one in found),
+                strict=True,
+            )
+        ]
+        return Trajectory(t, y, *totals)
 
     def _trajectory(self, equation: VectorField, start: Array, t: Array, inputs: Array | None) -> Trajectory:
         spec = self.spec

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, final
 
@@ -15,8 +16,10 @@ from ..suite.contracts import (
     Nesting,
     Outcome,
     RecurrentMap,
+    Timing,
     Trajectory,
     VectorField,
+    Workload,
 )
 from ..suite.errors import Diverged, UsageError
 from .forecasters import rung_of
@@ -63,6 +66,11 @@ class LadderSolver:
     def gradient(self, equation: VectorField, y0: Array, t: Array, cotangent: Array) -> Array:
         raise no_given_field(self.spec.cell)
 
+    def training_step(self, length: int, batch: int, seed: int) -> Callable[[], float]:
+        raise UsageError(
+            f"cell {self.spec.cell!r} is a forecaster: expected a recurrent cell, whose training is measured."
+        )
+
     def in_backend(self, name: str) -> LadderSolver:
         if not rung_of(self.spec.cell).is_field:
             raise UsageError(f"cell {self.spec.cell!r} is no field: no backend steps it.")
@@ -75,4 +83,17 @@ class LadderSolver:
         raise no_recurrent_cell(self.spec.cell)
 
     def recurrence(self, inputs: int, seed: int, hidden: int | None = None) -> RecurrentMap:
+        raise no_recurrent_cell(self.spec.cell)
+
+    def engines(self) -> Mapping[str, str]:
+        return {}
+
+    def timings(
+        self,
+        workload: Workload,
+        seed: int,
+        peers: bool = True,
+        equation: VectorField | None = None,
+        start: Array | None = None,
+    ) -> list[Timing]:
         raise no_recurrent_cell(self.spec.cell)

@@ -60,7 +60,7 @@ def _linear(field: CellField, part: Part, h: float, weights: Weights, linear: Li
         return moving
 
     size = field.blocks * field.hidden_size
-    none = weights[0].new_zeros(1, len(layout(field.equation).driven) * field.hidden_size)
+    none = weights[0].new_zeros(1, field.drive_size)
     E, Phi = affine_flow(field.linearised(part.rhs, none.new_zeros(1, size), none, weights)[0], h, linear)
 
     def fixed(y: Tensor, drive: Tensor) -> Tensor:

@@ -24,7 +24,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -32,6 +32,10 @@ from torch import Tensor
 from ..suite.errors import UsageError
 from .custom_field import drawn, parameter, whole_number, widened
 from .torch_field import Flow, Linear, Memo, TorchField, Weights, exponential, positive_size
+
+if TYPE_CHECKING:
+    from .engines.writer import Lowered, Operand
+    from .tableaux import Method
 
 Value = TypeVar("Value")
 
@@ -162,6 +166,23 @@ class QUNN(TorchField):
         weight = (v * v).sum(-3)
         return torch.cat([weight.sum(-1) @ self.signs.t(), weight.sum(-2)], dim=-1)
 
+    # ------------------------------------------------------------------------------------------------- compiled engines
+
+    def lowered(self, method: Method) -> Lowered:
+        """See `engines.operands.Programmed`."""
+        from .engines.qunn import lowered
+
+        return lowered(self.qubits, method)
+
+    def operand(self, operand: Operand, h: float, weights: Weights) -> Tensor:
+        """See `engines.operands.Programmed`."""
+        match operand.source:
+            case "flow":
+                return torch.cat(self._hop_factors(operand.share * h, weights, operand.linear), dim=1)
+            case "chain":
+                return self._chain(weights[5])
+        return weights[operand.first]
+
     # ------------------------------------------------------------------------------------------------------- the parts
 
     def flow(self, part: int, h: float, weights: Weights, linear: Linear) -> Flow:
@@ -170,7 +191,8 @@ class QUNN(TorchField):
         makers: tuple[Callable[[float, Weights, Linear], Flow], ...] = (self._hopping, self._turning, self._dephasing)
         return makers[part](h, weights, linear)
 
-    def _hopping(self, h: float, weights: Weights, linear: Linear) -> Flow:
+    def _hop_factors(self, h: float, weights: Weights, linear: Linear) -> tuple[Tensor, Tensor]:
+        """(kept, moved), both symmetric (t, t): one step of the hopping is kept - i moved."""
         chain = -1j * h * widened(self._chain(weights[5]))
         if linear == "exact":
             E = exponential(chain)
@@ -179,7 +201,10 @@ class QUNN(TorchField):
             E = torch.linalg.solve(eye - chain / 2, eye + chain / 2)
         # one step towards the nearest unitary matrix, so that E is unitary to rounding and 10,000 steps are too
         E = 1.5 * E - 0.5 * E @ (E.mH @ E)
-        kept, moved = E.real.to(self.J.dtype), -E.imag.to(self.J.dtype)  # symmetric, both
+        return E.real.to(self.J.dtype), -E.imag.to(self.J.dtype)
+
+    def _hopping(self, h: float, weights: Weights, linear: Linear) -> Flow:
+        kept, moved = self._hop_factors(h, weights, linear)
 
         def flow(y: Tensor, drive: Tensor) -> Tensor:
             v = self._split(y)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
@@ -17,8 +18,10 @@ from ..suite.contracts import (
     Nesting,
     Outcome,
     RecurrentMap,
+    Timing,
     Trajectory,
     VectorField,
+    Workload,
 )
 from ..suite.errors import UsageError
 from ..suite.seeds import stream
@@ -43,6 +46,7 @@ class Recurrence:
     spec: Spec
     device: str
     dtype: str
+    ran: dict[str, str] = field(default_factory=dict, compare=False, repr=False)
 
     learns = True
 
@@ -95,7 +99,32 @@ class Recurrence:
     def recurrence(self, inputs: int, seed: int, hidden: int | None = None) -> RecurrentMap:
         from .recurrent_map import CellMap
 
-        return CellMap(self._fresh(inputs, seed, hidden or self.spec.hidden), self.spec)
+        general = replace(
+            self, spec=replace(self.spec, engine="general")
+        )  # audits examine the path that all others follow
+        return CellMap(general._fresh(inputs, seed, hidden or self.spec.hidden), self.spec)
+
+    def timings(
+        self,
+        workload: Workload,
+        seed: int,
+        peers: bool = True,
+        equation: VectorField | None = None,
+        start: Array | None = None,
+    ) -> list[Timing]:
+        from .peers.timing import sequence_timings
+
+        return sequence_timings(self, workload, seed, peers)
+
+    def engines(self) -> Mapping[str, str]:
+        return self.ran
+
+    def timed_cell(self, inputs: int, seed: int) -> ODERNN:
+        """The cell without readout as it is timed, in the point's dtype on its device."""
+        import torch
+
+        cell = self._fresh(inputs, seed, self.spec.hidden)
+        return cell.to(device=torch.device(self.device), dtype=getattr(torch, self.dtype))
 
     def _fresh(self, inputs: int, seed: int, hidden: int) -> ODERNN:
         """The cell without readout, in float64 on the CPU. Raises `UsageError` for a library baseline."""
@@ -127,6 +156,7 @@ class Recurrence:
         cost = {"parameters": model.parameter_count(), "sequence_steps": len(probe)}
         if self.spec.cell not in BASELINES:
             cost["f_calls"] = model.f_calls_of(x)
+            self.ran[model.choice.name] = model.choice.reason
         outcome = learned.outcome
         return Learned(
             learned.forecaster,
@@ -140,6 +170,28 @@ class Recurrence:
             self._trained(model) if outcome.status == "ok" else None,
         )
 
+    def training_step(self, length: int, batch: int, seed: int) -> Callable[[], float]:
+        import torch
+
+        device, dtype = torch.device(self.device), getattr(torch, self.dtype)
+        torch.manual_seed(int(stream(seed, "weights").integers(2**62)))
+        model = self._built(2, 1, length).to(device=device, dtype=dtype)
+        if self.spec.cell not in BASELINES:
+            self.ran[model.choice.name] = model.choice.reason
+        rng = stream(seed, "training-step")
+        x = torch.as_tensor(rng.standard_normal((length, batch, 2)), dtype=dtype, device=device)
+        targets = torch.as_tensor(rng.standard_normal((length, batch, 1)), dtype=dtype, device=device)
+        optimiser = torch.optim.Adam(model.parameters())
+
+        def step() -> float:
+            optimiser.zero_grad(set_to_none=True)
+            loss = (model(x)[0] - targets).square().mean()
+            loss.backward()
+            optimiser.step()
+            return float(loss.detach())
+
+        return step
+
     def _trained(self, model: Any) -> RecurrentMap | None:
         """The trained cell in float64 on the CPU, without its readout."""
         if self.spec.cell in BASELINES:
@@ -150,20 +202,22 @@ class Recurrence:
 
         cell = deepcopy(model).to(device="cpu").double()
         cell.readout = cell.output_size = None
+        cell.engine = "general"
         return CellMap(cell, self.spec)
 
     def _model(self, task: LearningTask) -> Any:
+        return self._built(task.inputs, task.outputs, task.memory_length)
+
+    def _built(self, inputs: int, outputs: int, memory_length: int) -> Any:
         spec = self.spec
         if spec.cell in BASELINES:
             from .baselines import GRU, LSTM
 
             if spec.cell == "gru":
-                return GRU(task.inputs, spec.hidden, task.outputs)
+                return GRU(inputs, spec.hidden, outputs)
             # Tallec and Ollivier 2018 take the longest dependency for t_max; 3T/2 is their choice on copying.
-            return LSTM(
-                task.inputs, spec.hidden, task.outputs, spec.forget_bias, t_max=max(3.0, 1.5 * task.memory_length)
-            )
-        return self._cell(task.inputs, spec.hidden, task.outputs)
+            return LSTM(inputs, spec.hidden, outputs, spec.forget_bias, t_max=max(3.0, 1.5 * memory_length))
+        return self._cell(inputs, spec.hidden, outputs)
 
     def _cell(self, inputs: int, hidden: int, outputs: int | None, dtype: Any = None) -> ODERNN:
         from .cell import ODERNN
@@ -178,6 +232,9 @@ class Recurrence:
             output_size=outputs,
             constants=dict(spec.constants),
             backend=find_backend(spec.backend or ""),
+            engine=spec.engine,
+            memory=spec.memory or "states",
+            segment=spec.segment,
             substeps=spec.substeps,
             rtol=spec.rtol,
             atol=spec.atol,

@@ -14,11 +14,14 @@ from ..suite.catalogue import entries as catalogued
 from ..suite.catalogue import load
 from ..suite.errors import MissingPackage, UsageError, nearest, unknown
 from .backends import find_backend
-from .field import CustomField, Scheme
+from .engines import checked_engine
+from .field import CustomField, EquationField, Scheme
 from .fields import field_of
 from .forecasters import FORECASTERS, rung_of
 from .library_methods import LIBRARIES, check_name
+from .memory import checked_memory
 from .partitioned_tableau import PartitionedTableau
+from .reversal import inverse_plan, reads_of
 from .splitting import Splitting
 from .stability import imaginary_stability_interval, real_stability_interval, stability_function
 from .tableau import Tableau
@@ -54,9 +57,11 @@ class Spec:
     (of the cell's own time), substeps per input or rtol and atol, hidden units, ode_order, the field's constants
     (`gamma`, ...), init, gain and input_gain (how its weights start, see `solvers.field.Init`). True field: `steps` per
     reported interval, or `step` (time units, at most this long), or `rtol` with `atol`; then controller: "elementary"
-    or "pi"; output: "land" on every reported time or "dense" output between steps; method: instead of a tableau, the
+    or "pi"; output: "land" on every reported time or "dense" output between steps; per_trajectory: each trajectory of a
+    batch chooses its own steps, as if solved alone (else one step is chosen for all); method: instead of a tableau, the
     library's own method of that name in its backend; parameter_error: relative error of every parameter of the
-    equation, for a field that is nearly right. forget_bias: of the lstm, a number or "chrono". options: of a forecaster
+    equation, for a field that is nearly right. memory, segment: of a learned cell, what its forward pass keeps, see
+    `solvers.cell.ODERNN`. forget_bias: of the lstm, a number or "chrono". options: of a forecaster
     of the ladder, every entry of its own with its value.
     """
 
@@ -64,7 +69,9 @@ class Spec:
     tableau: str | None = None
     method: str | None = None
     backend: str | None = None
-    engine: str = "general"
+    engine: str = "auto"
+    memory: str | None = None
+    segment: int | None = None
     step: float | None = None
     steps: int | None = None
     substeps: int = 1
@@ -72,6 +79,7 @@ class Spec:
     atol: float | None = None
     controller: str | None = None
     output: str | None = None
+    per_trajectory: bool = False
     parameter_error: float | None = None
     hidden: int = 32
     ode_order: int | None = None
@@ -104,8 +112,7 @@ def parse(entries: Mapping[str, Any]) -> Spec:
         constants={key: float(value) for key, value in entries.items() if key in constants},
     )
     _check_numbers(spec)
-    if spec.engine != "general":
-        raise UsageError(f"unknown engine {spec.engine!r}: expected 'general', the only one so far.")
+    checked_engine(spec.engine)
     if cell in BASELINES:
         _check_baseline(spec, entries)
     else:
@@ -200,12 +207,19 @@ def _check_integrator(spec: Spec, entries: Mapping[str, Any]) -> None:
         raise UsageError(
             f"tableau {method.name!r} has no embedded weights and cannot run adaptively: leave out 'rtol'."
         )
-    if spec.rtol is None and (spec.output or spec.controller):
-        raise UsageError("solver entries 'output' and 'controller' belong to an adaptive solver: give 'rtol' too.")
-    if (spec.output or spec.controller) and spec.backend != "native":
-        raise UsageError(f"'output' and 'controller' are options of backend 'native', not of {spec.backend!r}.")
+    if not isinstance(spec.per_trajectory, bool):
+        raise UsageError(f"solver entry 'per_trajectory' is {spec.per_trajectory!r}: expected true or false.")
+    own = spec.output or spec.controller or spec.per_trajectory
+    if spec.rtol is None and own:
+        raise UsageError(
+            "solver entries 'output', 'controller' and 'per_trajectory' belong to an adaptive solver: give 'rtol' too."
+        )
+    if own and spec.backend != "native":
+        raise UsageError(
+            f"'output', 'controller' and 'per_trajectory' are options of backend 'native', not of {spec.backend!r}."
+        )
     if spec.cell != TRUE_FIELD:
-        for key in ("output", "controller", "parameter_error"):
+        for key in ("output", "controller", "per_trajectory", "parameter_error"):
             if key in entries:
                 raise UsageError(
                     f"cell {spec.cell!r} is learned and has no {key!r}: that is an option of 'true-field'."
@@ -216,13 +230,14 @@ def _check_integrator(spec: Spec, entries: Mapping[str, Any]) -> None:
             raise UsageError("'substeps' belongs to a fixed grid and 'rtol' to an adaptive one: expected one of them.")
         if spec.step is None:
             raise UsageError(f"cell {spec.cell!r} needs a 'step'.")
+        checked_memory(spec.memory or "states", spec.segment)
         if spec.init is not None and spec.init not in get_args(Scheme):
             raise unknown("initialisation", str(spec.init), get_args(Scheme))
         _check_cell(spec, method)
         return
     if isinstance(method, Splitting):
         raise UsageError(f"cell 'true-field' is not given as a sum of parts: {method.name!r} cannot step it.")
-    for key in ("hidden", "ode_order", "init", "gain", "input_gain", "substeps"):
+    for key in ("hidden", "ode_order", "init", "gain", "input_gain", "substeps", "memory", "segment"):
         if key in entries:
             raise UsageError(f"cell 'true-field' learns nothing and has no {key!r}.")
     if sum(value is not None for value in (spec.step, spec.steps, spec.rtol)) > 1:
@@ -245,7 +260,8 @@ def _check_library_method(spec: Spec, entries: Mapping[str, Any]) -> None:
         raise UsageError(f"backend {spec.backend!r} has no methods of its own: expected one of {', '.join(LIBRARIES)}.")
     _check_package(spec.backend)
     check_name(spec.backend, spec.method or "")
-    for key in ("hidden", "ode_order", "init", "gain", "input_gain", "substeps", "output", "controller", "forget_bias"):
+    none = ("hidden", "ode_order", "init", "gain", "input_gain", "substeps", "output", "controller", "forget_bias")
+    for key in (*none, "per_trajectory", "memory", "segment"):
         if key in entries:
             raise UsageError(f"a library's own method has no {key!r}.")
     if spec.atol is not None and spec.rtol is None:
@@ -271,6 +287,10 @@ def _check_cell(spec: Spec, method: Method) -> None:
         )
     elif isinstance(method, Splitting) and not description.parts:
         raise UsageError(f"cell {spec.cell!r} is not given as a sum of parts: {method.name!r} cannot step it.")
+    if spec.memory == "inverse":
+        if spec.rtol is not None:
+            raise UsageError("memory 'inverse' takes the steps of a fixed grid back: leave out 'rtol'.")
+        inverse_plan(method, spec.cell, reads_of(description) if isinstance(description, EquationField) else ())
 
 
 def validate(entries: Mapping[str, Any], task: Mapping[str, Any], device: str = "cpu", dtype: str = "float32") -> None:
@@ -288,10 +308,16 @@ def validate(entries: Mapping[str, Any], task: Mapping[str, Any], device: str = 
         raise UsageError(f"task {name!r} examines a field, and cell {spec.cell!r} is a library baseline and none.")
     if name in OF_CELLS and name != "stages" and spec.cell == TRUE_FIELD:
         raise UsageError(f"task {name!r} examines a recurrent cell: cell 'true-field' is none.")
+    if name == "speed":
+        _check_timed(spec, task.get("work"), device, dtype)
     if name == "conformance" and dtype != "float64":
         raise UsageError(f"task 'conformance' tells methods apart by rounding in float64, not in {dtype}.")
     if name in EXAMINED and not device.startswith("cpu"):
         raise UsageError(f"task {name!r} computes in float64 on the CPU, not on {device!r}: leave out --device.")
+    if name == "footprint" and spec.cell == TRUE_FIELD:
+        raise UsageError("task 'footprint' measures a step of training, and cell 'true-field' learns nothing.")
+    if name == "footprint" and not device.startswith("cpu"):
+        raise UsageError(f"task 'footprint' measures the memory of the process, not that of {device!r}.")
     if spec.cell == TRUE_FIELD and name in ("copying", "adding"):
         raise UsageError(f"task {name!r} has no field of its own: cell 'true-field' cannot run it.")
     if spec.backend == "scipy" and spec.rtol is not None and spec.rtol < SCIPY_RTOL:
@@ -308,6 +334,23 @@ def validate(entries: Mapping[str, Any], task: Mapping[str, Any], device: str = 
         raise UsageError("cell 'true-field' integrates in float32 or float64, not in bfloat16.")
     if device.startswith("mps") and dtype == "float64":
         raise UsageError("device 'mps' has no float64: expected dtype float32.")
+
+
+def _check_timed(spec: Spec, work: Any, device: str, dtype: str) -> None:
+    """Task "speed": our native backend on a fixed grid, or on the equation of a system. work: None where not given."""
+    if spec.cell in BASELINES:
+        raise UsageError(
+            f"task 'speed' times our cells: cell {spec.cell!r} is a library baseline, and one of the peers."
+        )
+    wanted = "trajectory" if spec.cell == TRUE_FIELD else "sequence"
+    if work not in (None, wanted):
+        raise UsageError(f"cell {spec.cell!r} is timed with work = {wanted!r}, not {work!r}.")
+    if spec.method is not None or spec.backend != "native":
+        raise UsageError("task 'speed' times backend 'native' with a tableau of ours; other libraries are its peers.")
+    if wanted == "sequence" and spec.rtol is not None:
+        raise UsageError("task 'speed' times a cell on its fixed grid: leave out 'rtol'.")
+    if wanted == "trajectory" and (not device.startswith("cpu") or dtype != "float64"):
+        raise UsageError(f"task 'speed' times trajectories in float64 on the CPU, not in {dtype} on {device!r}.")
 
 
 def _check_forecaster(spec: Spec, task: Any, device: str, dtype: str) -> None:
@@ -338,12 +381,19 @@ def find_tableau(name: str) -> Tableau:
     return found
 
 
-def engine_of(entries: Mapping[str, Any]) -> str:
-    """What carries out a solver's arithmetic, as its rows say it: the entry, else the cell's own choice."""
+def engine_of(entries: Mapping[str, Any], task: Any = None) -> str:
+    """What carries out a solver's arithmetic, as its rows say it where the run itself does not.
+
+    "auto" of a cell that is trained: the run decides. Audits examine the general path.
+    """
     cell = entries.get("cell")
     if cell in FORECASTERS and not rung_of(cell).updates:
         return "numpy"
-    return str(entries.get("engine") or ("torch" if cell in BASELINES else "general"))
+    if cell in BASELINES:
+        return "torch"
+    if cell in FORECASTERS or task in EXAMINED:
+        return "general"
+    return str(entries.get("engine") or "auto")
 
 
 def properties_of(spec: Spec) -> dict[str, Any]:
@@ -359,7 +409,11 @@ def properties_of(spec: Spec) -> dict[str, Any]:
         entries |= {"forget_bias": spec.forget_bias} if spec.cell == "lstm" else {}
         return {"solver": entries}
     learned = {} if spec.cell == TRUE_FIELD else {**_constants(spec.cell), **spec.constants}
-    unused = ("forget_bias", *(("hidden", "substeps") if spec.cell == TRUE_FIELD else ()))
+    unused = (
+        "forget_bias",
+        *(() if spec.per_trajectory else ("per_trajectory",)),
+        *(("hidden", "substeps") if spec.cell == TRUE_FIELD else ()),
+    )
     entries = {key: value for key, value in entries.items() if key not in unused} | learned
     if spec.method is not None:
         return {"solver": entries}

@@ -10,7 +10,7 @@ import json
 import math
 import random
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, is_dataclass
 from importlib import import_module
 from typing import Any, get_args
@@ -31,8 +31,10 @@ from .contracts import (
     RecurrentMap,
     Solver,
     Task,
+    Timing,
     Trajectory,
     VectorField,
+    Workload,
 )
 from .errors import PLUGIN_ERRORS, UsageError
 from .metrics import METRICS
@@ -331,6 +333,22 @@ class _Reference:
 
     def in_backend(self, name: str) -> Solver:
         raise UsageError("the reference integrator runs in SciPy alone.")
+
+    def training_step(self, length: int, batch: int, seed: int) -> Callable[[], float]:
+        raise UsageError("the reference integrator learns nothing.")
+
+    def engines(self) -> Mapping[str, str]:
+        return {}
+
+    def timings(
+        self,
+        workload: Workload,
+        seed: int,
+        peers: bool = True,
+        equation: VectorField | None = None,
+        start: Array | None = None,
+    ) -> list[Timing]:
+        raise UsageError("the reference integrator is not timed.")
 
     def solve(self, equation: VectorField, y0: Array, t: Array, inputs: Array | None = None) -> Trajectory:
         if inputs is not None:

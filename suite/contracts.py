@@ -7,7 +7,7 @@ Sequences are (time, batch, channel); states of an initial value problem are (..
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal, Protocol
 
@@ -253,6 +253,43 @@ class RecurrentMap(Protocol):
         ...
 
 
+@dataclass(frozen=True)
+class Workload:
+    """What is timed, and how.
+
+    sequence: one forward and backward pass of a recurrence over `length` random inputs of `inputs` channels (0: as many
+    as hidden units), `batch` sequences at once; the loss is the mean of the squares of all outputs, and all parameters
+    get gradients. trajectory: one solution of a given equation from time 0 to `span`, `batch` starts at once, in
+    `length` equal steps or, of an adaptive solver, in its own. threads: cores that everything measured may use.
+    rounds: measurements of each, taken in turn with those of the others so that noise of the machine hits all alike.
+    """
+
+    kind: Literal["sequence", "trajectory"]
+    length: int
+    batch: int
+    threads: int = 1
+    rounds: int = 7
+    inputs: int = 0
+    span: float = 1.0
+
+
+@dataclass(frozen=True)
+class Timing:
+    """Of one way to do a workload: seconds of every round, and of the first call, which may compile.
+
+    warm: seconds of the first call in a new process, which finds on disk what was compiled before; of compiled engines
+    of ours alone. reason: why it was not measured, '' where it was. operations: floating-point operations of the matrix
+    products, of the entries that carry out these alone; else 0.
+    """
+
+    name: str
+    seconds: tuple[float, ...] = ()
+    first: float | None = None
+    warm: float | None = None
+    reason: str = ""
+    operations: float = 0.0
+
+
 class Solver(Protocol):
     """A point's system under test: a learned recurrence, or an integrator of a given field."""
 
@@ -288,6 +325,19 @@ class Solver(Protocol):
         """
         ...
 
+    def engines(self) -> Mapping[str, str]:
+        """The engines that have carried out its work so far, each with the reason why it is not a compiled one ('')."""
+        ...
+
+    def training_step(self, length: int, batch: int, seed: int) -> Callable[[], float]:
+        """One step of training a fresh model, to be taken as often as it is called: it returns the loss.
+
+        On the same `batch` random sequences of `length` inputs, two channels in and one out, each time: forward pass,
+        mean squared error of every output, backward pass, an update by Adam. Raises `UsageError` where nothing is
+        trained by its gradient.
+        """
+        ...
+
     def in_backend(self, name: str) -> Solver:
         """The same method in another backend."""
         ...
@@ -308,6 +358,22 @@ class Solver(Protocol):
         """The cell with fresh weights, for audits; hidden: instead of the point's own.
 
         Raises `UsageError` for what is no cell given by a field: a library baseline, an integrator.
+        """
+        ...
+
+    def timings(
+        self,
+        workload: Workload,
+        seed: int,
+        peers: bool = True,
+        equation: VectorField | None = None,
+        start: Array | None = None,
+    ) -> list[Timing]:
+        """How long the workload takes in one process: this solver first, then its general path, then with `peers`
+        other libraries on the same problem and the floor of its matrix products.
+
+        equation, start: of a trajectory, the field and its starts (batch, dimension). Raises `UsageError` for a kind of
+        work that is not this solver's.
         """
         ...
 

@@ -21,7 +21,7 @@ from .row import Point, identity
 Axis: TypeAlias = tuple[Any, ...]
 
 SECTIONS = ("task", "solver", "budget")
-TOP = ("name", "summary", "seeds", "dtype", "grid", *SECTIONS)
+TOP = ("name", "summary", "jobs", "seeds", "dtype", "grid", *SECTIONS)
 GRID = ("seeds", "dtype", *SECTIONS)
 DTYPES = ("float32", "float64", "bfloat16")
 NAMES = ("task.name", "solver.cell", "solver.tableau", "solver.backend")
@@ -37,11 +37,13 @@ UNTRAINED = (TRUE_FIELD, "climatology", "persistence", "parroting", "nvar", "esn
 
 @dataclass(frozen=True)
 class Experiment:
-    """name, summary: of the file. grids: each maps "task.length", "solver.step", ..., "seed", "dtype" to its values."""
+    """name, summary: of the file. grids: each maps "task.length", "solver.step", ..., "seed", "dtype" to its values.
+    jobs: at most so many runs at once, for an experiment whose runs disturb each other; None: no limit of its own."""
 
     name: str
     summary: str
     grids: tuple[Mapping[str, Axis], ...]
+    jobs: int | None = None
 
     def points(self, device: str = "cpu") -> list[Point]:
         """Every point, in the order of the file, the seed varying fastest; a point of two grids appears once."""
@@ -84,6 +86,7 @@ class Experiment:
     def to_toml(self) -> str:
         """The experiment as a file that `parse` reads back to an equal one."""
         lines = [f"name = {_toml(self.name)}", f"summary = {_toml(self.summary)}"]
+        lines += [] if self.jobs is None else [f"jobs = {self.jobs}"]
         for grid in self.grids:
             lines += ["", "[[grid]]"]
             for key, values in grid.items():
@@ -146,12 +149,15 @@ def parse(text: str, source: str) -> Experiment:
         raise UsageError(
             f"{line_of('name')}: name {data['name']!r} names a folder: letters, digits, '-', '_', '.' only."
         )
+    jobs = data.get("jobs")
+    if jobs is not None and (isinstance(jobs, bool) or not isinstance(jobs, int) or jobs < 1):
+        raise UsageError(f"{line_of('jobs')}: 'jobs' is {jobs!r}: expected a whole number of at least 1.")
     grids = data.get("grid")
     if not isinstance(grids, list) or not grids or not all(isinstance(grid, dict) for grid in grids):
         raise UsageError(f"{source}: an experiment needs at least one [[grid]].")
     shared = {key: value for key, value in data.items() if key in GRID}
     read = [_grid(shared, grid, line_of, number) for number, grid in enumerate(grids, 1)]
-    return Experiment(data["name"], data["summary"], tuple(read))
+    return Experiment(data["name"], data["summary"], tuple(read), jobs)
 
 
 def _grid(

@@ -107,6 +107,19 @@ _NUMERICAL = (
     Metric("jump_error", "1", "lower", "error after an input that jumps between steps, relative"),
     Metric("jump_order", "1", "none", "observed order where the input jumps"),
 )
+_TIMED = (
+    Metric("median_seconds", "s", "lower", "time of the workload, median over the rounds"),
+    Metric("first_call_seconds", "s", "lower", "time of the first call, which may compile"),
+    Metric("first_call_warm_seconds", "s", "lower", "the same in a new process that finds on disk what was compiled"),
+    Metric("floor_ratio", "1", "lower", "median time over that of the model's matrix products alone, by torch.mm"),
+    Metric("floor_ratio_best", "1", "lower", "the same over these products at the rate of one large product"),
+)
+_MEMORY = (
+    Metric("training_memory_mib", "MiB", "lower", "memory that one step of training adds to the process at its peak"),
+    Metric(
+        "train_step_seconds", "s", "lower", "time of that step, forward, backward and update: the first of its length"
+    ),
+)
 _EXAMINED = (
     Metric("inside", "1", "none", "share of h lambda in the region of stability, lambda eigenvalues of df/dy"),
     Metric("conditioning", "1", "none", "2-norm condition number of the eigenvectors, median"),
@@ -128,7 +141,7 @@ _WITH_BASELINE = (
 
 
 def _table() -> Mapping[str, Metric]:
-    table = {metric.name: metric for metric in (*_MEASURED, *_FORECAST, *_NUMERICAL)}
+    table = {metric.name: metric for metric in (*_MEASURED, *_FORECAST, *_NUMERICAL, *_TIMED, *_MEMORY)}
     for name in _WITH_BASELINE:
         metric = table[name]
         summary = f"the task's reference predictor: {metric.summary}"

@@ -32,6 +32,7 @@ def run(point: Point, facts: Mapping[str, Any] | None = None) -> Row:
             task, solver = build(point)
             properties = {"primary_metric": task.primary_metric, "task": _entries(task), **solver.properties()}
             outcome = _checked(task.evaluate(solver, point["seed"], Budget(**point["budget"])))
+            properties |= _engines(solver)
         except Diverged as error:
             outcome = Outcome(status="diverged", reason=str(error))
         except UsageError as error:
@@ -69,15 +70,17 @@ def row_of(
 ) -> Row:
     """A row from its pieces. parts: metrics, curves, cost, properties, each optional; finished is now.
 
-    The row's solver says its engine also where the point leaves it to the solver, and where the run was killed.
+    The row's solver says its engine also where the point leaves it to the solver ("auto" where that run was killed):
+    what the run found it to be (property "engine"), else what follows from the point.
     """
-    engine = import_module("odernn.solvers.solver").engine_of(point["solver"])
+    found = parts.get("properties", {}).get("engine")
+    engine = found or import_module("odernn.solvers.solver").engine_of(point["solver"], point["task"].get("name"))
     return {
         "schema": SCHEMA,
         "id": identity(point),
         "experiment": "",
         **point,
-        "solver": {"engine": engine, **point["solver"]},
+        "solver": {**point["solver"], "engine": engine},
         "status": status,
         "reason": reason,
         "metrics": {},
@@ -94,6 +97,15 @@ def row_of(
 def now() -> str:
     """This moment, ISO 8601 in UTC, to the millisecond."""
     return datetime.now(UTC).isoformat(timespec="milliseconds")
+
+
+def _engines(solver: Solver) -> dict[str, str]:
+    """What carried out the solver's arithmetic, where it says so, and why not a compiled engine."""
+    ran = solver.engines()
+    if not ran:
+        return {}
+    reasons = {"engine_reason": "; ".join(reason for reason in ran.values() if reason)}
+    return {"engine": ", ".join(sorted(ran)), **(reasons if any(ran.values()) else {})}
 
 
 def _entries(task: Task) -> dict[str, Any]:

@@ -70,7 +70,7 @@ def carry_out(request: Request) -> int:
     history = Pace(_history(plans))
     if request.dry_run:
         for plan in plans:
-            _announce(plan, history, _jobs(request, plan.missing))
+            _announce(plan, history, _jobs(request, plan))
         return ALL_RAN
     statuses = [_run(plan, history, request) for plan in plans]
     if SOME_FAILED in statuses:
@@ -190,7 +190,18 @@ def _has_cuda() -> bool:
     return torch.cuda.is_available()
 
 
-def _jobs(request: Request, points: Iterable[Point]) -> int:
+def _jobs(request: Request, plan: _Plan) -> int:
+    """How many runs at once: what was asked for, else one a core, or one on a GPU; never more than the experiment's own
+    limit."""
+    own = plan.experiment.jobs
+    wanted = _wanted(request, plan.missing)
+    if own is None or wanted <= own:
+        return wanted
+    say(f"odernn: {plan.experiment.name} runs at most {own} at once, as its runs would disturb each other.")
+    return own
+
+
+def _wanted(request: Request, points: Iterable[Point]) -> int:
     if request.jobs is not None:
         return request.jobs
     if any(point["device"] != "cpu" for point in points):
@@ -241,7 +252,7 @@ def _run(plan: _Plan, pace: Pace, request: Request) -> int:
 def _gather(plan: _Plan, pace: Pace, request: Request) -> dict[str, Row]:
     from .environment import host
 
-    jobs = min(_jobs(request, plan.missing), len(plan.missing))
+    jobs = min(_jobs(request, plan), len(plan.missing))
     limits = Limits(request.timeout, None if request.memory is None else int(request.memory * GIB))
     done = len(plan.points) - len(plan.missing)
     note = f", {done} of {len(plan.points)} are there already" if done else ""

@@ -83,7 +83,7 @@ class Native(Backend):
         """Steps of a splitting. Steps that differ by the rounding of their times alone share their flows."""
         composition = Composition(method, rate.field, rate.weights)
         y, states = y0, [y0]
-        sizes = _sizes(grid)
+        sizes = step_sizes(grid)
         with np.errstate(all="ignore"):
             for h, drive in zip(sizes, drives, strict=True):
                 y = composition.step(y, drive, h)
@@ -170,7 +170,7 @@ def _solution(states: State, rate: Rate, accepted: int, rejected: int, problem: 
     )
 
 
-def _sizes(grid: list[float]) -> list[float]:
+def step_sizes(grid: list[float]) -> list[float]:
     """Step sizes; those that agree to the rounding of their times are made equal."""
     sizes = [b - a for a, b in itertools.pairwise(grid)]
     slack = 4 * np.finfo(np.float64).eps * max(map(abs, grid))

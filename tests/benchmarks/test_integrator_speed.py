@@ -1,47 +1,59 @@
-"""Seconds to integrate Lorenz-63 with one tableau in every backend, beside SciPy's own RK45 on the same problem.
+"""Seconds to integrate Lorenz-63 by our paths and by other libraries: on a fixed grid, and with steps of their own.
 
-Run with `pytest tests/benchmarks --benchmark-enable`; without it every case runs once, as a test that it works.
+Run with `pytest tests/benchmarks --benchmark-enable`; without it every case runs once on a short span, as a test that
+it works. The experiment `speed` measures the same peers in turns and writes rows.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
 import pytest
-from scipy.integrate import solve_ivp
 
-from odernn.solvers import integrate
+from odernn.solvers.field_integrator import FieldIntegrator
+from odernn.solvers.peers.clock import Peer, cores
+from odernn.solvers.peers.problem import TrajectoryProblem
+from odernn.solvers.peers.roster import trajectory_peers
+from odernn.solvers.peers.timing import trajectory_problem
+from odernn.solvers.spec import parse
+from odernn.suite.contracts import Workload
+from odernn.tasks.audits.speed import Speed
 from odernn.tasks.chaos.systems import system
 
-LORENZ = system("lorenz63").equation
-START = np.array([1.0, 1.0, 20.0])
+PEERS = ("odernn general", "odernn auto", "diffrax", "SciPy solve_ivp", "torchdiffeq")
+CASES = [*((False, name) for name in PEERS), *((True, name) for name in (*PEERS, "torchode"))]
+SPAN, STEPS, SHORT = 2.0, 200, 0.05
 
 
-def _field(backend: str) -> Any:
-    return LORENZ.function("torch" if backend == "torchdiffeq" else "numpy")
+def problem(batch: int, adaptive: bool, span: float) -> TrajectoryProblem:
+    tableau: dict[str, Any] = {"tableau": "dormand-prince54", "rtol": 1e-8} if adaptive else {"tableau": "rk4"}
+    solver = FieldIntegrator(parse({"cell": "true-field", "backend": "native", **tableau}), "cpu", "float64")
+    workload = Workload("trajectory", round(STEPS * span / SPAN), batch, span=span)
+    return trajectory_problem(solver, workload, system("lorenz63").equation, Speed(batch=batch).start(0))
 
 
-@pytest.mark.parametrize("backend", ["native", "scipy", "torchdiffeq"])
-def test_rk4_fixed_grid(benchmark: Any, backend: str) -> None:
-    benchmark.group = "Lorenz-63, RK4, 200 steps of 0.01"
-    y0: Any = START
-    if backend == "torchdiffeq":
-        import torch
-
-        y0 = torch.tensor(START)
-    t = np.linspace(0.0, 2.0, 201)
-    found = benchmark(lambda: integrate(_field(backend), y0, t, tableau="rk4", backend=backend))
-    assert found.accepted == 200
+def solved(given: TrajectoryProblem, engine: str) -> Callable[[], Any]:
+    return lambda: given.ours(engine).y[-1]
 
 
-@pytest.mark.parametrize("backend", ["native", "scipy", "scipy's own RK45"])
-def test_dormand_prince_adaptive(benchmark: Any, backend: str) -> None:
-    benchmark.group = "Lorenz-63, Dormand-Prince 5(4), t = 2, rtol = atol = 1e-8"
-    f = LORENZ.function()
-    if backend == "scipy's own RK45":
-        found = benchmark(lambda: solve_ivp(f, (0.0, 2.0), START, rtol=1e-8, atol=1e-8))
-        assert found.success
-        return
-    found = benchmark(lambda: integrate(f, START, [0.0, 2.0], backend=backend, rtol=1e-8, atol=1e-8))
-    assert found.accepted > 10
+@pytest.mark.parametrize("batch", [1, 256])
+@pytest.mark.parametrize(("adaptive", "name"), CASES)
+def test_lorenz(benchmark: Any, adaptive: bool, batch: int, name: str) -> None:
+    tiny = benchmark.disabled
+    given = problem(min(batch, 3) if tiny else batch, adaptive, SHORT if tiny else SPAN)
+    how = "Dormand-Prince, rtol = atol = 1e-8" if adaptive else f"RK4, {given.steps} steps"
+    benchmark.group = f"Lorenz-63, t = {given.span:g}, {how}, batch {batch}, float64"
+    own = [Peer(f"odernn {engine}", partial(solved, given, engine)) for engine in ("general", "auto")]
+    peers = {peer.name: peer for peer in (*own, *trajectory_peers(given))}
+    with cores(1):
+        try:
+            run = peers[name].make()
+        except ImportError as error:
+            pytest.skip(f"package {error.name} is not installed")
+        run()  # compiles
+        found = np.asarray(benchmark(run))
+    assert found.shape == given.y0.shape
+    assert np.isfinite(found).all()

@@ -1,81 +1,70 @@
-"""Seconds of one forward and backward pass of an RK4 tanh field, beside peers and the floor of its matrix products.
+"""Seconds of one forward and backward pass of a recurrent cell, beside peers and the floor of its matrix products.
 
-Run with `pytest tests/benchmarks --benchmark-enable`; without it every case runs once, as a test that it works. All
-peers of a group are measured in the same process on one thread; read the ratios, not the seconds.
+Run with `pytest tests/benchmarks --benchmark-enable`; without it every case runs once at a tiny size, as a test that it
+works. All peers of a group do the same workload in one process on the same cores; read the ratios, not the seconds. The
+experiment `speed` measures the same peers in turns and writes rows.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from functools import lru_cache, partial
 from typing import Any
 
 import pytest
-import torch
-from torchdiffeq import odeint
 
-from odernn.solvers.cell import ODERNN
+from odernn.solvers.peers import ours
+from odernn.solvers.peers.clock import Peer, Run, allowed_cores, cores
+from odernn.solvers.peers.problem import SequenceProblem
+from odernn.solvers.peers.roster import sequence_peers
+from odernn.solvers.peers.timing import sequence_problem
+from odernn.solvers.recurrence import Recurrence
+from odernn.solvers.spec import parse
+from odernn.suite.contracts import Workload
 
-STEPS = 50
-SIZES = [(32, 32), (128, 64)]
+METHODS = {"leaky": ("rk4", 0.1), "lstm-field": ("gauss-seidel-euler", 1.0)}
+SIZES = {"leaky": [(32, 32), (128, 64), (256, 128)], "lstm-field": [(32, 32), (128, 64)]}
 """(hidden, batch)."""
 
-
-def _odernn(hidden: int, batch: int, backend: str) -> Callable[[], Any]:
-    cell = ODERNN(hidden, hidden, "leaky", "rk4", 0.1, backend=backend)
-    x = torch.randn(STEPS, batch, hidden)
-    return lambda: cell(x)[0].square().mean().backward()
-
-
-def _torchdiffeq_alone(hidden: int, batch: int) -> Callable[[], Any]:
-    """The library used as its manual shows, with its own "rk4" (the 3/8 rule, the same cost) and no input."""
-    W = torch.nn.Parameter(torch.randn(hidden, hidden) / hidden**0.5)
-    y0, t = torch.randn(batch, hidden), 0.1 * torch.arange(STEPS + 1)
-
-    def f(t: Any, y: Any) -> Any:
-        return torch.tanh(y @ W) - y
-
-    return lambda: odeint(f, y0, t, method="rk4").square().mean().backward()
+EVERY = ("odernn general", "odernn auto", "jax.lax.scan", "products alone")
+PEERS = {
+    "leaky": (
+        *EVERY,
+        *("torch loop", "torchdiffeq", "torchdiffeq own rk4", "diffrax", "torchode"),
+        "torch.nn.RNN (one stage, another model)",
+    ),
+    "lstm-field": (*EVERY, "torch.nn.LSTM"),
+}
+CASES = [(cell, *size, name) for cell, sizes in SIZES.items() for size in sizes for name in PEERS[cell]]
+STEPS, TINY = 200, (4, 2, 3)
 
 
-def _library(cell: torch.nn.Module, hidden: int, batch: int) -> Callable[[], Any]:
-    x = torch.randn(STEPS, batch, hidden)
-    return lambda: cell(x)[0].square().mean().backward()
+@lru_cache(maxsize=1)
+def problem(cell: str, hidden: int, batch: int, steps: int) -> SequenceProblem:
+    tableau, h = METHODS[cell]
+    entries = {"cell": cell, "tableau": tableau, "backend": "native", "step": h, "hidden": hidden}
+    return sequence_problem(Recurrence(parse(entries), "cpu", "float32"), Workload("sequence", steps, batch), 0)
 
 
-def _products(hidden: int, batch: int) -> Callable[[], Any]:
-    """The matrix products alone: four stages forward, twice as many backward."""
-    W = torch.nn.init.orthogonal_(torch.empty(hidden, hidden))  # keeps the numbers in range, however often applied
-    y, out = torch.randn(batch, hidden), torch.empty(batch, hidden)
-    grad = torch.empty(hidden, hidden)
-
-    def run() -> None:
-        with torch.no_grad():
-            for _ in range(4 * STEPS):
-                torch.mm(y, W, out=out)
-                torch.mm(out, W.t(), out=y)
-                torch.mm(y.t(), out, out=grad)
-
+@lru_cache(maxsize=16)
+def made(name: str, cell: str, hidden: int, batch: int, steps: int) -> Run:
+    """What is timed, after a first call, in which it may compile."""
+    given = problem(cell, hidden, batch, steps)
+    own = [Peer(f"odernn {engine}", partial(ours.through, given, engine)) for engine in ("general", "auto")]
+    run = {peer.name: peer for peer in (*own, *sequence_peers(given))}[name].make()
+    run()
     return run
 
 
-PEERS: dict[str, Callable[[int, int], Callable[[], Any]]] = {
-    "odernn-native": lambda n, b: _odernn(n, b, "native"),
-    "odernn-torchdiffeq": lambda n, b: _odernn(n, b, "torchdiffeq"),
-    "torchdiffeq-alone": _torchdiffeq_alone,
-    "torch.nn.RNN (one stage)": lambda n, b: _library(torch.nn.RNN(n, n), n, b),
-    "torch.nn.LSTM": lambda n, b: _library(torch.nn.LSTM(n, n), n, b),
-    "matrix products alone": _products,
-}
-
-
-@pytest.mark.parametrize("peer", PEERS)
-@pytest.mark.parametrize(("hidden", "batch"), SIZES)
-def test_forward_and_backward(benchmark: Any, peer: str, hidden: int, batch: int) -> None:
-    benchmark.group = f"RK4, {STEPS} steps, hidden {hidden}, batch {batch}, float32, forward and backward"
-    torch.manual_seed(0)
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        benchmark(PEERS[peer](hidden, batch))
-    finally:
-        torch.set_num_threads(threads)
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize(("cell", "hidden", "batch", "name"), CASES)
+def test_forward_and_backward(benchmark: Any, cell: str, hidden: int, batch: int, name: str, threads: int) -> None:
+    if threads > len(allowed_cores()):
+        pytest.skip("fewer cores than threads")
+    hidden, batch, steps = TINY if benchmark.disabled else (hidden, batch, STEPS)
+    benchmark.group = f"{cell}, {METHODS[cell][0]}, {steps} steps, hidden {hidden}, batch {batch}, {threads} threads"
+    with cores(threads):
+        try:
+            run = made(name, cell, hidden, batch, steps)
+        except ImportError as error:
+            pytest.skip(f"package {error.name} is not installed")
+        benchmark(run)

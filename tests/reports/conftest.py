@@ -10,11 +10,9 @@ from typing import Any
 import pytest
 
 
-@pytest.fixture(scope="session")
-def synthetic() -> ModuleType:
-    """The module synthetic.py: `row(...)`, `every_task()`, `hostile()`."""
-    path = Path(__file__).with_name("synthetic.py")
-    spec = importlib.util.spec_from_file_location("odernn_synthetic_rows", path)
+def _loaded(name: str) -> ModuleType:
+    path = Path(__file__).with_name(f"{name}.py")
+    spec = importlib.util.spec_from_file_location(f"odernn_{name}_rows", path)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
@@ -23,7 +21,19 @@ def synthetic() -> ModuleType:
 
 
 @pytest.fixture(scope="session")
-def rows(synthetic: ModuleType) -> list[dict[str, Any]]:
+def synthetic() -> ModuleType:
+    """The module synthetic.py: `row(...)`, `every_task()`, `hostile()`."""
+    return _loaded("synthetic")
+
+
+@pytest.fixture(scope="session")
+def speeds() -> ModuleType:
+    """The module synthetic_speed.py: `timed(...)`, `footprint(...)`, `every_speed(row)`, `every_footprint(row)`."""
+    return _loaded("synthetic_speed")
+
+
+@pytest.fixture(scope="session")
+def rows(synthetic: ModuleType, speeds: ModuleType) -> list[dict[str, Any]]:
     """Rows of every task, with every status."""
     made: list[dict[str, Any]] = synthetic.every_task()
-    return made
+    return [*made, *speeds.every_speed(synthetic.row), *speeds.every_footprint(synthetic.row)]

@@ -411,7 +411,7 @@ def test_properties_say_what_is_claimed() -> None:
         "cell": "true-field",
         "method": "rk4",
         "backend": "torchdiffeq",
-        "engine": "general",
+        "engine": "auto",
         "steps": 2,
     }
     with pytest.raises(UsageError, match="no tableau to read"):

@@ -194,14 +194,15 @@ def test_training_through_another_backend_follows_the_native_one(backend: str) -
 def test_a_row_says_every_entry_defaults_included() -> None:
     cornn = {**LEAKY, "cell": "cornn", "gamma": 2.0}
     facts = build_solver(cornn, "cpu", "float32", Adding(10)).properties()
-    assert (engine_of(cornn), engine_of({"cell": "gru"})) == ("general", "torch")
-    assert facts["solver"] == {**cornn, "engine": "general", "substeps": 1, "epsilon": 15.0}
+    assert (engine_of(cornn), engine_of({"cell": "gru"})) == ("auto", "torch")
+    assert (engine_of(cornn, "stages"), engine_of({**cornn, "engine": "cpu"})) == ("general", "cpu")
+    assert facts["solver"] == {**cornn, "engine": "auto", "substeps": 1, "epsilon": 15.0}
     assert build_solver({"cell": "lstm"}, "cpu", "float32", Adding(10)).properties()["solver"] == {
         "cell": "lstm",
         "hidden": 32,
         "forget_bias": 1.0,
     }
-    assert build_solver(TRUE, "cpu", "float64", Ivp()).properties()["solver"] == {**TRUE, "engine": "general"}
+    assert build_solver(TRUE, "cpu", "float64", Ivp()).properties()["solver"] == {**TRUE, "engine": "auto"}
 
 
 @pytest.mark.parametrize("backend", ["native", "torchdiffeq", "torchdiffeq-adjoint", "scipy"])

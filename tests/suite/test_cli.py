@@ -71,6 +71,18 @@ def test_a_run_writes_rows_and_a_report_and_goes_on_where_it_stopped(
     assert read(out / FILE).rows[0]["experiment"] == "toys"
 
 
+def test_an_experiment_may_limit_the_runs_at_once(experiment: Path, tmp_path: Path, capsys: Out) -> None:
+    experiment.write_text(experiment.read_text().replace("seeds = 1", "seeds = 1\njobs = 1"))
+    out = ("--out", tmp_path / "out", "--set", "what=ok,diverge")
+    assert run(experiment, *out, "--jobs", "2", "--dry-run") == 0
+    said = capsys.readouterr()
+    assert "odernn: toys runs at most 1 at once, as its runs would disturb each other." in said.err
+    assert run(experiment, *out, "--jobs", "1") == 0
+    said = capsys.readouterr()
+    assert "2 points on 1 processes" in said.err
+    assert "at most" not in said.err
+
+
 def test_a_retried_failure_that_works_counts_as_done(toy: Path, experiment: Path, tmp_path: Path) -> None:
     out, mended = tmp_path / "out", tmp_path / "mended.py"
     mended.write_text(toy.read_text())

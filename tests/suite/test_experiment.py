@@ -82,6 +82,13 @@ def test_published_rows_are_those_of_their_experiment_still() -> None:
     assert [row["id"] for row in rows if row["id"] not in asked[row["experiment"]]] == []
 
 
+def test_a_limit_of_runs_at_once_is_no_part_of_a_point() -> None:
+    limited, free = read(HEAD + "jobs = 1" + GRID), read(HEAD + GRID)
+    assert (limited.jobs, free.jobs) == (1, None)
+    assert limited.points() == free.points()
+    assert limited.with_axis("step", [0.1]).jobs == 1
+
+
 def test_what_learns_nothing_has_no_budget() -> None:
     text = HEAD + 'budget.updates = [7, 8]\n[[grid]]\ntask.name = "ivp"\nsolver.cell = "true-field"'
     (point,) = read(text).points()
@@ -107,9 +114,10 @@ def test_a_grid_overrides_what_is_shared() -> None:
     steps=st.lists(st.floats(1e-9, 1e9), min_size=1, max_size=3, unique=True),
     words=st.lists(st.text(st.characters(codec="utf-8"), max_size=8), min_size=1, max_size=2, unique=True),
     seeds=st.lists(st.integers(0, 2**31), min_size=1, max_size=3, unique=True),
+    jobs=st.none() | st.integers(1, 9),
 )
 def test_an_experiment_survives_toml(
-    lengths: list[int], steps: list[float], words: list[str], seeds: list[int]
+    lengths: list[int], steps: list[float], words: list[str], seeds: list[int], jobs: int | None
 ) -> None:
     grid = {
         "task.name": ("adding",),
@@ -120,7 +128,7 @@ def test_an_experiment_survives_toml(
         "dtype": ("float32",),
         "seed": tuple(seeds),
     }
-    experiment = Experiment("t", "a \"quoted\" 'summary' \\ of two\nlines", (grid,))
+    experiment = Experiment("t", "a \"quoted\" 'summary' \\ of two\nlines", (grid,), jobs)
     again = parse(experiment.to_toml(), "t.toml")
     assert again == experiment
     assert [identity(p) for p in again.points()] == [identity(p) for p in experiment.points()]
@@ -202,6 +210,9 @@ def test_an_error_names_the_line_of_its_own_grid() -> None:
         (HEAD + "grid = 3", "t.toml: an experiment needs at least one [[grid]]."),
         ('name = "t"' + GRID, "t.toml: an experiment needs a 'summary', a string."),
         ('name = "a/b"\nsummary = "s"' + GRID, "t.toml, line 1: name 'a/b' names a folder"),
+        (HEAD + "jobs = 0" + GRID, "t.toml, line 3: 'jobs' is 0: expected a whole number of at least 1."),
+        (HEAD + "jobs = true" + GRID, "t.toml, line 3: 'jobs' is True: expected a whole number of at least 1."),
+        (HEAD + GRID + "jobs = 1", "t.toml, line 11: unknown key 'jobs' of a grid"),
         (HEAD + "[[grid]]\nsolver.cell = 'leaky'", "t.toml, line 3: a grid needs a 'task.name'."),
         (HEAD + "task = 3" + GRID, "t.toml, line 3: 'task' is 3: expected keys, task.name say."),
     ],

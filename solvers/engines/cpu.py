@@ -1,0 +1,380 @@
+"""A step program over a whole sequence on the CPU: tiles of the batch in threads, each one call of machine code.
+
+The numbers do not depend on the number of threads: a tile's rows follow from the batch and the hidden size, and sums
+over tiles are taken in a fixed order.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import threading
+import weakref
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import count
+
+import numpy as np
+import numpy.typing as npt
+import sympy
+import torch
+from torch import Tensor
+
+from ...suite.errors import UsageError
+from . import machine, product, sequence
+from .kernel import Gradients
+from .plan import Direction, Needs
+from .product import packed, padded
+from .program import Assign, Step
+from .vector import Lanes
+
+SUMS_BYTES = 256 * 2**20
+"""What the tiles' own cotangents of the matrices may take together; above it, tiles share them one after another."""
+FIELD = {name: index for index, name in enumerate(sequence.FIELDS)}
+NUMBERS = FIELD["scratch"]
+POOL_BYTES = 1 << 30
+"""What buffers that wait for the next call may take together."""
+
+
+class Saved:
+    """What a forward pass keeps for its backward pass. Its memory serves again once nobody holds it."""
+
+    def __init__(self, numbers: int, dtype: torch.dtype) -> None:
+        self.buffer = _pool.take(numbers, dtype)
+        weakref.finalize(self, _pool.give, self.buffer).atexit = False
+
+
+class _Pool:
+    """Buffers between calls: fresh memory costs the system a fault a page."""
+
+    def __init__(self) -> None:
+        self.free: list[Tensor] = []
+        self.lock = threading.RLock()
+
+    def take(self, numbers: int, dtype: torch.dtype) -> Tensor:
+        """A buffer of so many numbers, or somewhat more, with anything in it."""
+        with self.lock:
+            for index in range(len(self.free) - 1, -1, -1):
+                found = self.free[index]
+                if found.dtype == dtype and numbers <= found.numel() <= 2 * numbers:
+                    return self.free.pop(index)
+        return torch.empty(numbers, dtype=dtype)
+
+    def give(self, buffer: Tensor) -> None:
+        """Take a buffer back; the oldest go where there are too many."""
+        with self.lock:
+            self.free.append(buffer)
+            while sum(b.numel() * b.element_size() for b in self.free) > POOL_BYTES:
+                self.free.pop(0)
+
+
+_pool = _Pool()
+
+
+@dataclass(frozen=True)
+class _Function:
+    """A compiled direction of a step."""
+
+    call: Callable[[int], None]
+    needs: Needs
+    products: tuple[int, int]
+
+
+class CompiledSequence:
+    """A step in machine code, over a whole sequence and a whole batch.
+
+    Tensors are on the CPU, of the given dtype, contiguous (n hidden units):
+
+    * start (batch, m, n): the m blocks of the state; drives (T, batch, d, n); row_scalars (T, batch, r);
+    * matrices (n, width * n) and vectors (n,), in the program's order; scalars: those of the program after h;
+    * sizes (T * substeps,): h of every step, float64; step i reads the drive i // substeps;
+    * states (T * substeps + 1, batch, m, n), the start first; cotangents have its shape.
+
+    dtype: "float32" or "float64". Raises `UsageError` for another one, and for a step that changes how many
+    blocks there are.
+    """
+
+    def __init__(self, step: Step, dtype: str) -> None:
+        if len(step.state) != len(step.result):
+            raise UsageError(
+                f"a step has {len(step.state)} blocks before and {len(step.result)} after: expected as many."
+            )
+        self.step, self.dtype = step, dtype
+        self.width = machine.width(dtype)
+        self.torch_dtype = torch.float32 if dtype == "float32" else torch.float64
+
+        self._functions: dict[tuple[str, bool], _Function] = {}
+
+    def function(self, direction: Direction, keep: bool) -> _Function:
+        """Compiled or loaded when it is first needed."""
+        found = self._functions.get((direction, keep))
+        if found is None:
+            found = self._functions[direction, keep] = _compiled(self.step, self.dtype, direction, keep)
+        return found
+
+    @property
+    def saved(self) -> int:
+        """How many arrays (batch, n) a step keeps for the backward pass where it keeps any."""
+        return self.function("forward", True).needs.saved
+
+    def forward(
+        self,
+        start: Tensor,
+        drives: Tensor,
+        row_scalars: Tensor,
+        matrices: Sequence[Tensor],
+        vectors: Sequence[Tensor],
+        scalars: Sequence[float],
+        sizes: npt.NDArray[np.float64],
+        substeps: int,
+        keep: bool,
+    ) -> tuple[Tensor, Saved | None]:
+        """The states, and with keep what `backward` then need not compute again.
+
+        Raises `UsageError` where shapes do not fit.
+        """
+        run = _Run(self, "forward", keep, start, drives, row_scalars, matrices, vectors, scalars, sizes, substeps)
+        batch, m, n = start.shape
+        states = torch.empty(len(sizes) + 1, batch, m, run.wide, dtype=self.torch_dtype)
+        states[0, ..., :n] = start
+        if run.wide > n:
+            states[0, ..., n:] = 0.0
+        saved = Saved(len(sizes) * run.function.needs.saved * batch * run.wide, self.torch_dtype) if keep else None
+        run.address(FIELD["states"], states)
+        if saved is not None:
+            run.address(FIELD["saved"], saved.buffer)
+        run.tiles(sums=None)
+        return states[..., :n], saved
+
+    def backward(
+        self,
+        states: Tensor,
+        saved: Saved | None,
+        drives: Tensor,
+        row_scalars: Tensor,
+        matrices: Sequence[Tensor],
+        vectors: Sequence[Tensor],
+        scalars: Sequence[float],
+        sizes: npt.NDArray[np.float64],
+        substeps: int,
+        cotangents: Tensor,
+    ) -> Gradients:
+        """The discrete adjoint, from the states that `forward` gave and what it kept (None: computed again)."""
+        keep = saved is not None
+        run = _Run(self, "backward", keep, states[0], drives, row_scalars, matrices, vectors, scalars, sizes, substeps)
+        n, wide, kind = run.n, run.wide, self.torch_dtype
+        start = run.widened(cotangents[0]).clone()  # written over, unless there is no step
+        drive_cotangents = torch.empty(*drives.shape[:-1], wide, dtype=kind)
+        row_scalar_cotangents = torch.zeros(row_scalars.shape, dtype=kind)
+        for name, tensor in (("states", states), ("cotangents", cotangents)):
+            run.address(FIELD[name], run.widened(tensor))
+        run.address(FIELD["start"], start)
+        run.address(FIELD["drive_cotangents"], drive_cotangents)
+        run.address(FIELD["row_scalar_cotangents"], row_scalar_cotangents)
+        run.address(FIELD["zeros"], torch.zeros(wide, dtype=kind))
+        if saved is not None:
+            run.address(FIELD["saved"], saved.buffer)
+        size = sum(self.step.widths) * n * wide + len(vectors) * wide
+        jobs = max(1, min(run.count, SUMS_BYTES // max(1, size * start.element_size())))
+        sums = torch.zeros(jobs, size, dtype=kind)
+        run.tiles(sums)
+        total, found, at = _total(sums), [], 0
+        for width in self.step.widths:
+            block = total[at : at + n * width * wide].view(n, width, wide)[..., :n]
+            found.append(block.reshape(n, width * n))
+            at += n * width * wide
+        gained = [total[at + k * wide : at + k * wide + n] for k in range(len(vectors))]
+        return Gradients(
+            start[..., :n].contiguous(), drive_cotangents[..., :n].contiguous(), row_scalar_cotangents, found, gained
+        )
+
+
+class _Run:
+    """One call of a direction: its block of integers for every tile, and what keeps the addresses in it alive."""
+
+    def __init__(
+        self,
+        kernel: CompiledSequence,
+        direction: Direction,
+        keep: bool,
+        start: Tensor,
+        drives: Tensor,
+        row_scalars: Tensor,
+        matrices: Sequence[Tensor],
+        vectors: Sequence[Tensor],
+        scalars: Sequence[float],
+        sizes: npt.NDArray[np.float64],
+        substeps: int,
+    ) -> None:
+        step, kind = kernel.step, kernel.torch_dtype
+        batch, _, n = start.shape
+        _check(step, kind, start, drives, row_scalars, matrices, vectors, scalars, sizes, substeps)
+        self.function = kernel.function(direction, keep)
+        self.n, self.wide, self.kind, self.batch = n, padded(n, kernel.width), kind, batch
+        self.rows = tile_rows(batch, n)
+        self.count = -(-batch // self.rows)
+        self.scratch = self.function.needs.scratch * (self.rows * self.wide + sequence.APART * kernel.width)
+        self.held: list[Tensor] = []
+        self.block = [0] * (len(sequence.FIELDS) + len(vectors) + 2 * len(matrices))
+        self.block[:NUMBERS] = [0, 0, n, self.wide, batch, len(drives), substeps, *self.function.products]
+        self.address(FIELD["drives"], self.widened(drives))
+        self.address(FIELD["row_scalars"], row_scalars.detach().contiguous())
+        self.address(FIELD["sizes"], torch.from_numpy(np.ascontiguousarray(sizes, np.float64)).to(kind))
+        self.address(FIELD["scalars"], torch.tensor([*scalars, 0.0], dtype=kind))
+        after = len(sequence.FIELDS)
+        for k, vector in enumerate(vectors):
+            self.address(after + k, self.widened(vector))
+        after += len(vectors)
+        for wanted, transposed in ((self.function.needs.matrices, False), (self.function.needs.transposed, True)):
+            for k, (matrix, width) in enumerate(zip(matrices, step.widths, strict=True)):
+                if wanted:
+                    self.address(after + k, packed(matrix, width, kernel.width, transposed))
+            after += len(matrices)
+
+    def address(self, index: int, tensor: Tensor) -> None:
+        """Put a tensor's address in the block."""
+        self.held.append(tensor)
+        self.block[index] = tensor.data_ptr()
+
+    def widened(self, tensor: Tensor) -> Tensor:
+        """With rows of `wide` numbers; a tensor that is already a part of such rows is taken as it is."""
+        tensor = tensor.detach()
+        if self.wide == self.n:
+            return tensor.contiguous()
+        lead = tensor.shape[:-1]
+        numbers = lead.numel() * self.wide
+        strides = torch.empty(*lead, self.wide, device="meta").stride()
+        inside = tensor.storage_offset() + numbers <= tensor.untyped_storage().nbytes() // tensor.element_size()
+        if tensor.stride() == strides and inside:
+            return tensor
+        return torch.nn.functional.pad(tensor, (0, self.wide - self.n)).contiguous()
+
+    def tiles(self, sums: Tensor | None) -> None:
+        """Carry out every tile. sums: one row a job, which takes neighbouring tiles one after another."""
+        blocks = np.empty((self.count, len(self.block)), np.int64)
+        blocks[:] = self.block
+        blocks[:, 0] = np.arange(self.count) * self.rows
+        blocks[:, 1] = np.minimum(self.rows, self.batch - blocks[:, 0])
+        jobs = self.count if sums is None else len(sums)
+        if not jobs or not self.count:
+            return
+        bounds = [job * self.count // jobs for job in range(jobs + 1)]
+        if sums is not None:
+            for job in range(jobs):
+                blocks[bounds[job] : bounds[job + 1], FIELD["sums"]] = sums[job].data_ptr()
+        threads = min(torch.get_num_threads(), jobs)
+        size, first, scratch_at = blocks.strides[0], blocks.ctypes.data, FIELD["scratch"]
+        queue = count()
+
+        def work() -> None:
+            scratch = _pool.take(self.scratch, self.kind)
+            while (job := next(queue)) < jobs:
+                for tile in range(bounds[job], bounds[job + 1]):
+                    blocks[tile, scratch_at] = scratch.data_ptr()
+                    self.function.call(first + tile * size)
+            _pool.give(scratch)
+
+        helpers = [_executor(os.getpid()).submit(work) for _ in range(threads - 1)]
+        work()
+        for helper in helpers:
+            helper.result()
+
+
+def tile_rows(batch: int, n: int) -> int:
+    """Rows of a tile: few enough for the cache, enough for the registers."""
+    most = 16 if n <= 256 else 32 if n <= 512 else 64
+    tiles = max(1, -(-batch // most))
+    if tiles > 1:
+        tiles += tiles % 2  # two threads then have the same to do
+    rows = max(1, -(-batch // tiles))
+    return rows + rows % 2 if tiles > 1 else rows
+
+
+@lru_cache(maxsize=4)
+def _executor(process: int) -> ThreadPoolExecutor:
+    """The threads of a process; after a fork, others."""
+    return ThreadPoolExecutor(max_workers=max(1, 2 * (os.cpu_count() or 1)), thread_name_prefix="odernn")
+
+
+@lru_cache(maxsize=1024)
+def _compiled(step: Step, dtype: str, direction: Direction, keep: bool) -> _Function:
+    lanes = Lanes(dtype, machine.width(dtype))
+    key = ("sequence", direction, keep, dtype, _written(step))
+    library = machine.load(key, lambda: sequence.text(step, lanes, direction, keep))
+    needs = (ctypes.c_int64 * 4)()
+    library.function("needs", [ctypes.c_void_p])(ctypes.addressof(needs))
+    call = library.function(direction, [ctypes.c_void_p])
+    rows = _product(dtype, "rows") if needs[2] or needs[3] else 0
+    columns = _product(dtype, "columns") if direction == "backward" and step.widths else 0
+    return _Function(call, Needs(needs[0], needs[1], bool(needs[2]), bool(needs[3])), (rows, columns))
+
+
+@lru_cache(maxsize=4)
+def _product(dtype: str, kind: product.Kind) -> int:
+    """The address of a compiled product."""
+    lanes = Lanes(dtype, machine.width(dtype))
+    library = machine.load(("product", dtype, kind), lambda: product.text(lanes, kind))
+    address: int = library.engine.get_function_address(product.name_of(kind))
+    return address
+
+
+@lru_cache(maxsize=256)
+def _written(step: Step) -> str:
+    """A step as text, the same in every process, every number in full."""
+
+    def names(symbols: Sequence[sympy.Symbol | None]) -> str:
+        return ",".join("-" if s is None else s.name for s in symbols)
+
+    lines = [names(s) for s in (step.state, step.result, step.drives, step.vectors, step.row_scalars, step.scalars)]
+    lines.append(repr(step.widths))
+    for one in step.operations:
+        if isinstance(one, Assign):
+            lines.append(f"{one.symbol.name}={sympy.srepr(one.value)}")
+        else:
+            lines.append(f"{names(one.outputs)}={names(one.inputs)}@{one.matrix}{one.transposed}+{names(one.plus)}")
+    return "\n".join(lines)
+
+
+def _total(sums: Tensor) -> Tensor:
+    """The sum of the rows, halves onto halves: always in the same order."""
+    left = len(sums)
+    while left > 1:
+        half = left // 2
+        sums[:half] += sums[left - half : left]
+        left -= half
+    return sums[0]
+
+
+def _check(
+    step: Step,
+    kind: torch.dtype,
+    start: Tensor,
+    drives: Tensor,
+    row_scalars: Tensor,
+    matrices: Sequence[Tensor],
+    vectors: Sequence[Tensor],
+    scalars: Sequence[float],
+    sizes: npt.NDArray[np.float64],
+    substeps: int,
+) -> None:
+    """Raise `UsageError` for what would read or write outside of the tensors."""
+    batch, _, n = start.shape
+    expected: list[tuple[str, Tensor, tuple[int, ...]]] = [
+        ("start", start, (batch, len(step.state), n)),
+        ("drives", drives, (len(drives), batch, len(step.drives), n)),
+        ("row scalars", row_scalars, (len(drives), batch, len(step.row_scalars))),
+    ]
+    expected += [(f"matrix {k}", t, (n, w * n)) for k, (t, w) in enumerate(zip(matrices, step.widths, strict=False))]
+    expected += [(f"vector {k}", t, (n,)) for k, t in enumerate(vectors)]
+    for name, tensor, shape in expected:
+        if tuple(tensor.shape) != shape or tensor.dtype != kind or tensor.device.type != "cpu":
+            raise UsageError(
+                f"{name} of a compiled sequence has shape {tuple(tensor.shape)}, dtype {tensor.dtype} on "
+                f"{tensor.device}: expected {shape}, {kind} on cpu."
+            )
+    given = (len(matrices), len(vectors), len(scalars), len(sizes))
+    wanted = (len(step.widths), len(step.vectors), len(step.scalars) - 1, len(drives) * substeps)
+    if given != wanted:
+        raise UsageError(f"(matrices, vectors, scalars, sizes) of a compiled sequence are {given}: expected {wanted}.")

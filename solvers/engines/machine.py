@@ -1,0 +1,203 @@
+"""Machine code from LLVM's intermediate representation: compiled once, kept on disk, called through ctypes.
+
+An object file is kept under a digest of everything that it depends on: the caller's key, the sources of this folder,
+the versions of llvmlite and LLVM, the processor and its features. Machine code is loaded only from a file that belongs
+to the user, that nobody else may write, and whose checksum is right; anything else is compiled anew.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import hashlib
+import os
+import platform
+import stat
+import sys
+import tempfile
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, cast, final
+
+import llvmlite
+import llvmlite.binding as llvm
+
+from ...suite.errors import UsageError
+
+LIBM = tuple(
+    name + suffix
+    for name in ("tan", "sinh", "cosh", "asin", "acos", "atan", "atan2", "asinh", "acosh", "atanh", "pow", "fmod")
+    for suffix in ("", "f")
+)
+"""The functions of the C library that printed code may call; intrinsics such as llvm.pow end there too."""
+MAGIC = b"odernn object 1\n"
+
+_lock = threading.RLock()
+_loaded: dict[str, Library] = {}
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Library:
+    """Compiled functions of one key."""
+
+    name: str
+    engine: Any
+
+    def function(self, name: str, arguments: Sequence[Any]) -> Callable[..., None]:
+        """The function as a ctypes function that returns nothing and runs without the interpreter's lock.
+
+        arguments: ctypes types. Raises `UsageError` for a name that the library lacks.
+        """
+        address = self.engine.get_function_address(name)
+        if not address:
+            raise UsageError(f"compiled library {self.name} has no function {name!r}.")
+        made: Any = ctypes.CFUNCTYPE(None, *arguments)(address)
+        made.library = self  # the code lives as long as the function
+        return cast(Callable[..., None], made)
+
+
+def load(key: tuple[object, ...], make: Callable[[], str]) -> Library:
+    """The library of a key, from memory, from the cache folder, or compiled from the text that `make` gives.
+
+    key: what the text depends on beside the sources of this folder; its repr must be the same in every process.
+    make: LLVM IR; called only on a miss. Threads and processes may ask for the same key at once.
+    """
+    digest = hashlib.sha256(repr((key, _surroundings())).encode()).hexdigest()
+    with _lock:
+        if digest not in _loaded:
+            path = cache_folder() / f"{digest[:40]}.o"
+            code = _read(path, digest)
+            if code is None:
+                code = _compiled(make())
+                _write(path, digest, code)
+            _loaded[digest] = Library(digest[:40], _linked(code))
+        return _loaded[digest]
+
+
+def cache_folder() -> Path:
+    """Where compiled code is kept: $ODERNN_CACHE, else "odernn" in the platform's folder for caches."""
+    chosen = os.environ.get("ODERNN_CACHE")
+    if chosen:
+        return Path(chosen)
+    if sys.platform == "win32":
+        base = os.environ.get("LOCALAPPDATA") or os.path.join("~", "AppData", "Local")
+    elif sys.platform == "darwin":
+        base = os.path.join("~", "Library", "Caches")
+    else:
+        base = os.environ.get("XDG_CACHE_HOME") or os.path.join("~", ".cache")
+    return Path(os.path.expanduser(base)) / "odernn"
+
+
+@lru_cache(maxsize=8)
+def width(dtype: str) -> int:
+    """SIMD lanes of "float32" or "float64" on this machine. Raises `UsageError` for another dtype."""
+    size = {"float32": 4, "float64": 8}.get(dtype)
+    if size is None:
+        raise UsageError(f"compiled code has no dtype {dtype!r}: expected 'float32' or 'float64'.")
+    features = _processor()[1].split(",")
+    wide = 64 if "+avx512f" in features else 32 if "+avx" in features else 16
+    return wide // size
+
+
+@lru_cache(maxsize=1)
+def _processor() -> tuple[str, str]:
+    """Name and features of this processor, as LLVM writes them; no features where it cannot tell."""
+    name = llvm.get_host_cpu_name() or ""
+    try:
+        features = llvm.get_host_cpu_features().flatten()
+    except RuntimeError:
+        features = ""
+    if "+avx512f" in features.split(","):
+        features += ",-prefer-256-bit"  # the lanes are chosen here
+    return name, features
+
+
+@lru_cache(maxsize=1)
+def _surroundings() -> tuple[object, ...]:
+    """What every compiled library depends on beside its key."""
+    here = Path(__file__).parent
+    sources = hashlib.sha256()
+    for path in [*sorted(here.glob("*.py")), here.parent / "functions.py"]:
+        sources.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
+    versions = (llvmlite.__version__, llvm.llvm_version_info, llvm.get_process_triple(), platform.python_version())
+    return (sources.hexdigest(), versions, _processor())
+
+
+@lru_cache(maxsize=1)
+def _prepare() -> None:
+    """Start LLVM, and make the C library's functions known to its linker."""
+    llvm.initialize_native_target()
+    llvm.initialize_native_asmprinter()
+    for place in ("ucrtbase",) if sys.platform == "win32" else ("libm.so.6", None):
+        try:
+            libm = ctypes.CDLL(place)
+            for name in LIBM:
+                llvm.add_symbol(name, ctypes.cast(libm[name], ctypes.c_void_p).value)
+        except (OSError, AttributeError):
+            continue  # where none has it, the linker looks among the symbols of the process
+        return
+
+
+def _target() -> Any:
+    """A target machine; an engine keeps the one that it is made with, so that each needs its own."""
+    _prepare()
+    name, features = _processor()
+    target = llvm.Target.from_triple(llvm.get_process_triple())
+    return target.create_target_machine(cpu=name, features=features, opt=3, reloc="pic", codemodel="small")
+
+
+def _compiled(text: str) -> bytes:
+    """The text as an optimised object file."""
+    target = _target()
+    module = llvm.parse_assembly(text)
+    module.triple = target.triple
+    module.data_layout = str(target.target_data)
+    module.verify()
+    builder = llvm.create_pass_builder(target, llvm.create_pipeline_tuning_options(speed_level=3))
+    builder.getModulePassManager().run(module, builder)
+    code: bytes = target.emit_object(module)
+    return code
+
+
+def _linked(code: bytes) -> Any:
+    """The engine that holds the object file's functions, ready to be called."""
+    engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), _target())
+    engine.add_object_file(llvm.ObjectFileRef.from_data(code))
+    engine.finalize_object()
+    return engine
+
+
+def _read(path: Path, digest: str) -> bytes | None:
+    """The object file at a path, or None where there is none that may be trusted."""
+    try:
+        with open(path, "rb") as file:
+            status = os.fstat(file.fileno())
+            if os.name == "posix" and (status.st_uid != os.getuid() or status.st_mode & (stat.S_IWGRP | stat.S_IWOTH)):
+                return None
+            content = file.read()
+    except OSError:
+        return None
+    code = content[len(MAGIC) + 32 :]
+    return code if content[: len(MAGIC) + 32] == MAGIC + _checksum(digest, code) else None
+
+
+def _write(path: Path, digest: str, code: bytes) -> None:
+    """Keep an object file; the whole of it or nothing. A folder that cannot be written is no error."""
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=".o")
+        try:
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(MAGIC + _checksum(digest, code) + code)
+            os.replace(temporary, path)
+        except OSError:
+            os.unlink(temporary)
+    except OSError:
+        return
+
+
+def _checksum(digest: str, code: bytes) -> bytes:
+    return hashlib.sha256(digest.encode() + code).digest()

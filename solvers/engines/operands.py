@@ -1,0 +1,107 @@
+"""The tensors that a step program reads, assembled once a sequence from a field's weights; gradients flow through."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Protocol, runtime_checkable
+
+import torch
+from torch import Tensor
+
+from ...suite.equation import symbols
+from ..cell_field import CellField
+from ..tableaux import Method
+from ..torch_field import TorchField, Weights, affine_flow
+from .lowering import lowered
+from .writer import CannotLowerError, Lowered, Operand
+
+
+@runtime_checkable
+class Programmed(Protocol):
+    """A field that is no equation and knows its own step programs."""
+
+    def lowered(self, method: Method) -> Lowered:
+        """The program of one step. Raises `CannotLowerError`."""
+        ...
+
+    def operand(self, operand: Operand, h: float, weights: Weights) -> Tensor:
+        """A matrix (n, width * n) or a vector (n,) of the program, for steps of size h."""
+        ...
+
+
+def program_of(field: TorchField, method: Method) -> Lowered:
+    """The step program of any field. Raises `CannotLowerError` for one given as a torch module."""
+    if isinstance(field, CellField):
+        return lowered(field.equation, method)
+    if isinstance(field, Programmed):
+        return field.lowered(method)
+    raise CannotLowerError("the field is a torch module and no equation")
+
+
+def operands(field: TorchField, program: Lowered, h: float) -> tuple[list[Tensor], list[Tensor]]:
+    """The program's matrices and vectors, contiguous."""
+    weights = field.weights()
+    if isinstance(field, CellField):
+        equation = _Equation(field, h, weights)
+        found = [equation.tensor(one) for one in (*program.matrices, *program.vectors)]
+    elif isinstance(field, Programmed):
+        found = [field.operand(one, h, weights) for one in (*program.matrices, *program.vectors)]
+    else:
+        raise CannotLowerError("the field is a torch module and no equation")
+    found = [tensor.contiguous() for tensor in found]
+    return found[: len(program.matrices)], found[len(program.matrices) :]
+
+
+def constants(field: TorchField, program: Lowered) -> list[float]:
+    """The numbers of the program's scalars after h."""
+    if not isinstance(field, CellField):
+        return []
+    return [float(field.constants[symbol]) for symbol in program.constants]
+
+
+class _Equation:
+    """Reads an equation's weights."""
+
+    def __init__(self, field: CellField, h: float, weights: Weights) -> None:
+        self.field, self.h, self.weights = field, h, weights
+        self.flow = lru_cache(maxsize=None)(self._flow)
+
+    def tensor(self, operand: Operand) -> Tensor:
+        n = self.field.hidden_size
+        match operand.source:
+            case "maps":
+                rows = slice(operand.row * n, (operand.row + 1) * n)
+                found = self.weights[0][rows, operand.first * n : operand.last * n]
+            case "mix" | "vector":
+                found = self.weights[operand.first]
+            case "flow" | "drift":
+                whole = self.flow(operand.part, operand.share, operand.linear)[operand.source == "drift"]
+                i, j = operand.first, operand.row
+                found = whole[i * n : (i + 1) * n, j * n : (j + 1) * n].t()
+            case "signs":
+                found = self.field.V.new_ones(n)
+                if operand.first == 0:
+                    found[: int(float(self.field.constants[symbols("negative")[0]]) * n)] = -1.0
+            case "chain":
+                raise AssertionError("no equation has a chain")
+        return found.diagonal() if operand.diagonal else found
+
+    def _flow(self, part: int, share: float, linear: str) -> tuple[Tensor, Tensor]:
+        """(E, Phi) of a linear part, as `part_flow` takes them."""
+        field = self.field
+        size = field.blocks * field.hidden_size
+        driven = field.b.new_zeros(1, field.drive_size)
+        rhs = field.equation.parts[part].rhs
+        J = field.linearised(rhs, driven.new_zeros(1, size), driven, self.weights)[0]
+        return affine_flow(J, share * self.h, "cayley" if linear == "cayley" else "exact")
+
+
+def contiguous_columns(drive: Tensor, chosen: tuple[int, ...], n: int) -> Tensor:
+    """The chosen preactivations of a drive (time, batch, maps * n): (time, batch, len(chosen), n)."""
+    time, batch, width = drive.shape
+    whole = drive.reshape(time, batch, width // n, n)
+    if chosen == tuple(range(width // n)):
+        return whole
+    if chosen and chosen == tuple(range(chosen[0], chosen[-1] + 1)):
+        return whole[:, :, chosen[0] : chosen[-1] + 1].contiguous()
+    return whole[:, :, torch.tensor(chosen, dtype=torch.long, device=drive.device)]

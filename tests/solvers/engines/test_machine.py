@@ -1,0 +1,184 @@
+"""Compiled code: kept on disk, trusted only where it is ours and whole, the same from threads and processes."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import stat
+import subprocess
+import sys
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+from llvmlite import ir
+
+from odernn.solvers.engines import machine, vector
+from odernn.suite.errors import UsageError
+
+
+def _plus(constant: float) -> str:
+    """out[0] = x[0] + constant."""
+    lanes, module = vector.Lanes("float64", 1), ir.Module()
+    made, b = vector.function(module, "plus", [lanes.pointer, lanes.pointer])
+    lanes.store(b, b.fadd(lanes.load(b, made.args[0]), lanes.constant(constant)), made.args[1])
+    b.ret_void()
+    return str(module)
+
+
+class Maker:
+    """Counts how often the text is asked for."""
+
+    def __init__(self, constant: float) -> None:
+        self.constant, self.calls = constant, 0
+
+    def __call__(self) -> str:
+        self.calls += 1
+        return _plus(self.constant)
+
+
+def _value(library: machine.Library) -> float:
+    x, out = np.array([1.0]), np.empty(1)
+    library.function("plus", [ctypes.c_void_p, ctypes.c_void_p])(x.ctypes.data, out.ctypes.data)
+    return float(out[0])
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A cache of its own, and nothing in memory."""
+    monkeypatch.setenv("ODERNN_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(machine, "_loaded", {})
+    return tmp_path / "cache"
+
+
+def _forget(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(machine, "_loaded", {})
+
+
+def test_a_miss_compiles_and_a_hit_does_not(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    make = Maker(2.0)
+    assert _value(machine.load(("plus", 2.0), make)) == 3.0
+    assert machine.load(("plus", 2.0), make) is machine.load(("plus", 2.0), make)
+    assert make.calls == 1
+    _forget(monkeypatch)
+    assert _value(machine.load(("plus", 2.0), make)) == 3.0  # from disk
+    assert make.calls == 1
+    assert _value(machine.load(("plus", 5.0), Maker(5.0))) == 6.0
+    assert len(list(folder.iterdir())) == 2
+
+
+@pytest.mark.skipif(os.name != "posix", reason="permissions of POSIX")
+def test_the_cache_is_the_user_s_alone(folder: Path) -> None:
+    machine.load(("plus", 2.0), Maker(2.0))
+    (kept,) = folder.iterdir()
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+    assert stat.S_IMODE(kept.stat().st_mode) == 0o600
+
+
+def _torn(content: bytes) -> bytes:
+    return content[: len(content) // 2]
+
+
+def _flipped(content: bytes) -> bytes:
+    return content[:-100] + bytes([content[-100] ^ 1]) + content[-99:]
+
+
+@pytest.mark.parametrize("damage", [_torn, _flipped, lambda content: b"", lambda content: b"\0" + content])
+def test_a_damaged_file_is_compiled_anew(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, damage: Callable[[bytes], bytes]
+) -> None:
+    machine.load(("plus", 2.0), Maker(2.0))
+    (kept,) = folder.iterdir()
+    whole = kept.read_bytes()
+    kept.write_bytes(damage(whole))
+    _forget(monkeypatch)
+    make = Maker(2.0)
+    assert _value(machine.load(("plus", 2.0), make)) == 3.0
+    assert make.calls == 1
+    assert kept.read_bytes()[:16] == whole[:16]
+    assert len(kept.read_bytes()) == len(whole)
+
+
+def test_the_code_of_another_key_is_not_taken(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    machine.load(("plus", 2.0), Maker(2.0))
+    (two,) = folder.iterdir()
+    machine.load(("plus", 5.0), Maker(5.0))
+    (five,) = set(folder.iterdir()) - {two}
+    os.replace(five, two)
+    _forget(monkeypatch)
+    assert _value(machine.load(("plus", 2.0), Maker(2.0))) == 3.0
+
+
+@pytest.mark.skipif(os.name != "posix", reason="permissions of POSIX")
+def test_code_that_others_may_write_is_not_run(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    machine.load(("plus", 2.0), Maker(2.0))
+    (kept,) = folder.iterdir()
+    kept.chmod(0o666)
+    _forget(monkeypatch)
+    make = Maker(2.0)
+    assert _value(machine.load(("plus", 2.0), make)) == 3.0
+    assert make.calls == 1
+    assert stat.S_IMODE(kept.stat().st_mode) == 0o600
+    owner = os.getuid()
+    monkeypatch.setattr(os, "getuid", lambda: owner + 1)  # the file is somebody else's
+    _forget(monkeypatch)
+    machine.load(("plus", 2.0), make)
+    assert make.calls == 2
+
+
+def test_a_folder_that_cannot_be_made_is_no_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").write_text("no folder")
+    monkeypatch.setenv("ODERNN_CACHE", str(tmp_path / "file" / "cache"))
+    _forget(monkeypatch)
+    make = Maker(2.0)
+    assert _value(machine.load(("plus", 2.0), make)) == 3.0
+    assert _value(machine.load(("plus", 2.0), make)) == 3.0
+    assert make.calls == 1
+
+
+def test_threads_compile_a_key_once(folder: Path) -> None:
+    make = Maker(4.0)
+    with ThreadPoolExecutor(8) as pool:
+        values = list(pool.map(lambda _: _value(machine.load(("plus", 4.0), make)), range(32)))
+    assert values == [5.0] * 32
+    assert make.calls == 1
+
+
+def test_two_processes_at_once(folder: Path) -> None:
+    program = (
+        "import importlib.util, sys\n"
+        "spec = importlib.util.spec_from_file_location('cases', sys.argv[1])\n"
+        "cases = importlib.util.module_from_spec(spec); spec.loader.exec_module(cases)\n"
+        "print([cases._value(cases.machine.load(('plus', c), cases.Maker(c))) for c in (1.0, 2.0, 3.0)])\n"
+    )
+    running = [
+        subprocess.Popen([sys.executable, "-c", program, __file__], stdout=subprocess.PIPE, text=True) for _ in range(2)
+    ]
+    assert [process.communicate(timeout=60)[0].strip() for process in running] == ["[2.0, 3.0, 4.0]"] * 2
+    assert sorted(path.suffix for path in folder.iterdir()) == [".o"] * 3
+    assert not [path for path in folder.iterdir() if path.name.startswith(".")]
+
+
+def test_names_that_do_not_exist(folder: Path) -> None:
+    with pytest.raises(UsageError, match="no function 'minus'"):
+        machine.load(("plus", 2.0), Maker(2.0)).function("minus", [])
+    with pytest.raises(UsageError, match="float16"):
+        machine.width("float16")
+
+
+def test_the_cache_folder_follows_the_platform(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("ODERNN_CACHE", raising=False)
+    monkeypatch.setattr(sys, "platform", "linux")
+    monkeypatch.setenv("XDG_CACHE_HOME", "/somewhere")
+    assert machine.cache_folder() == Path("/somewhere/odernn")
+    monkeypatch.setattr(sys, "platform", "darwin")
+    assert machine.cache_folder() == Path.home() / "Library" / "Caches" / "odernn"
+    monkeypatch.setenv("ODERNN_CACHE", "/elsewhere")
+    assert machine.cache_folder() == Path("/elsewhere")
+
+
+def test_lanes_fill_a_register() -> None:
+    assert machine.width("float32") == 2 * machine.width("float64")
+    assert machine.width("float32") in (4, 8, 16)
