@@ -16,6 +16,7 @@ from .backends.base import Backend, Solution
 from .backends.common import check_embedded
 from .cell_field import CellField
 from .engines import checked_engine
+from .engines.autograd import Rolled
 from .engines.choice import Choice, choose, solve
 from .field import CustomField, EquationField, Init, Scheme, order_of
 from .fields import field_of as field_of
@@ -225,9 +226,14 @@ class ODERNN(torch.nn.Module):
 
     def _part(self, u: Tensor, y0: Tensor, first: int = 0) -> tuple[Tensor, Tensor]:
         """Outputs and last flat state of the inputs u, of which the first is the sequence's `first`."""
-        states = self._solve(u, y0, first).states
-        output = self.field.features(states[self.substeps :: self.substeps])
-        return (output if self.readout is None else self.readout(output)), states[-1]
+        found = self._solve(u, y0, first)
+        if isinstance(found, Rolled):
+            shown = found.first if self.field.first_alone else found.after
+            shown = shown if self.substeps == 1 else shown[self.substeps - 1 :: self.substeps]
+            output, last = shown if self.field.first_alone else self.field.features(shown), found.last
+        else:
+            output, last = self.field.features(found.states[self.substeps :: self.substeps]), found.states[-1]
+        return (output if self.readout is None else self.readout(output)), last
 
     def _part_back(self, u: Tensor, after: Tensor, first: int) -> Tensor:
         """The flat state before the inputs u, from the one after them."""
@@ -265,7 +271,7 @@ class ODERNN(torch.nn.Module):
         drives = self.field.drive(u).unbind(0)  # views whose gradients are stacked once, not a padded sum at every step
         return drives if self.substeps == 1 else tuple(d for d in drives for _ in range(self.substeps))
 
-    def _solve(self, u: Tensor, y0: Tensor, first: int = 0) -> Solution:
+    def _solve(self, u: Tensor, y0: Tensor, first: int = 0) -> Solution | Rolled:
         engine = self.choice.name
         if engine != "general":
             found = solve(engine, self.field, y0, u, self.tableau, self.step, self.substeps)

@@ -60,6 +60,7 @@ class CellField(TorchField):
         self.parts = tuple(part.name for part in equation.parts)
         self.once = tuple(part.name for part in equation.parts if part.flow == "reflect")
         self.feature_size = len(equation.seen) * self.hidden_size
+        self.first_alone = not equation.output
         self.constants = equation.values(constants)
         self._coefficients = {m.name: equation.coefficients(m, self.constants) for m in equation.matrices}
         self._bounds = {
@@ -198,7 +199,7 @@ class CellField(TorchField):
 
     def named_weights(self) -> dict[str, Tensor]:
         found = {matrix.name: self._published(matrix) for matrix in self.equation.matrices}
-        V, b = self._rows()
+        V, b = self.input_rows()
         for m in self.equation.maps:
             many = "_" in str(m.symbol) or len(self.equation.maps) > 1
             index = f"_{m.suffix}" if many else ""
@@ -238,6 +239,11 @@ class CellField(TorchField):
         )
         self.dependencies = tuple(one.blocks for one in self._slopes)
 
+    @property
+    def layout(self) -> Layout:
+        """How the preactivations lie in memory."""
+        return self._layout
+
     def __getstate__(self) -> dict[str, Any]:
         """Everything but the printed functions, which do not pickle and are made again on loading."""
         return {k: v for k, v in self.__dict__.items() if k not in {"_all", "_slopes", "_inside", "_layout"}}
@@ -246,7 +252,7 @@ class CellField(TorchField):
         super().__setstate__(state)  # type: ignore[no-untyped-call]
         self._compile()
 
-    def _rows(self) -> tuple[dict[sympy.Symbol, Tensor], dict[sympy.Symbol, Tensor]]:
+    def input_rows(self) -> tuple[dict[sympy.Symbol, Tensor], dict[sympy.Symbol, Tensor]]:
         """V and b by preactivation."""
         n = self.hidden_size
         driven = [m.symbol for m in self.equation.maps if m.driven]
@@ -268,7 +274,7 @@ class CellField(TorchField):
         maps, n = self._layout.driven, self.hidden_size
         if maps == self.equation.maps and all(m.driven and m.has_bias for m in maps):
             return self.V, self.b
-        V, b = self._rows()
+        V, b = self.input_rows()
         none = [self.V[:0]], [self.b[:0]]  # of the parameters, so that an empty one has a gradient too
         rows = [V[m.symbol] if m.driven else self.V.new_zeros(n, self.input_size) for m in maps]
         return torch.cat(none[0] + rows), torch.cat(

@@ -22,8 +22,8 @@ class TorchField(torch.nn.Module, ABC):
     """dy/dt = f(t, y, u), with the input held over a step; y is (batch, blocks * hidden), blocks side by side.
 
     ode_order: t of the ODE; name: for messages; parts: names of the summands that splitting methods step one by one, ()
-    where the field is not given as a sum; feature_size: width of `features`; dependencies: for every block the blocks
-    that its slope reads.
+    where the field is not given as a sum; feature_size: width of `features`; first_alone: these are the first block as
+    it is; dependencies: for every block the blocks that its slope reads.
     """
 
     input_size: int
@@ -33,6 +33,7 @@ class TorchField(torch.nn.Module, ABC):
     name: str
     parts: tuple[str, ...]
     feature_size: int
+    first_alone: bool = False
     dependencies: tuple[frozenset[int], ...]
 
     @abstractmethod

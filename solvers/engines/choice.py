@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib.util import find_spec
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor
@@ -19,9 +20,13 @@ from .writer import CannotLowerError
 
 if TYPE_CHECKING:
     from ..torch_field import TorchField
+    from .autograd import Rolled
     from .triton_text import Precision
 
 DTYPES = (torch.float32, torch.float64)
+
+
+_CHOICES: WeakKeyDictionary[TorchField, dict[tuple[Any, ...], tuple[Method, Choice]]] = WeakKeyDictionary()
 
 
 @dataclass(frozen=True)
@@ -44,6 +49,22 @@ def choose(
     """The engine for a cell. Raises `UsageError` where the one asked for cannot run it."""
     if engine == "general":
         return Choice("general")
+    known = _CHOICES.setdefault(field, {})
+    key = (engine, id(method), backend.name, adaptive, device, dtype, torch.get_float32_matmul_precision())
+    if key not in known:
+        known[key] = (method, _chosen(engine, field, method, backend, adaptive, device, dtype))
+    return known[key][1]
+
+
+def _chosen(
+    engine: str,
+    field: TorchField,
+    method: Method,
+    backend: Backend,
+    adaptive: bool,
+    device: torch.device,
+    dtype: torch.dtype,
+) -> Choice:
     candidates = (engine,) if engine != "auto" else ("cpu",) if device.type == "cpu" else ("cuda-graph",)
     for name in candidates:
         reason = _common(field, backend, adaptive) or reason_against(name, field, method, device, dtype)
@@ -116,7 +137,7 @@ def _unknown_functions(step: Step) -> str:
 
 def solve(
     engine: str, field: TorchField, y0: Tensor, u: Tensor, method: Method, step: float, substeps: int
-) -> Solution | str:
+) -> Solution | Rolled | str:
     """One step of size step / substeps after another, the input held over each `substeps` of them.
 
     A text where the engine finds only now that it cannot: why, for the general path to take over.

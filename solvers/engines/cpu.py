@@ -90,7 +90,8 @@ class CompiledSequence:
     * start (batch, m, n): the m blocks of the state; drives (T, batch, d, n); row_scalars (T, batch, r);
     * matrices (n, width * n) and vectors (n,), in the program's order; scalars: those of the program after h;
     * sizes (T * substeps,): h of every step, float64; step i reads the drive i // substeps;
-    * states (T * substeps + 1, batch, m, n), the start first; cotangents have its shape.
+    * states (T * substeps + 1, batch, m, n), the start first; cotangents (T * substeps, batch, seen, n), of the leading
+      `seen` blocks of the states after the start, those of the other blocks being zero.
 
     dtype: "float32" or "float64". Raises `UsageError` for another one, and for a step that changes how many
     blocks there are.
@@ -165,7 +166,14 @@ class CompiledSequence:
         keep = saved is not None
         run = _Run(self, "backward", keep, states[0], drives, row_scalars, matrices, vectors, scalars, sizes, substeps)
         n, wide, kind = run.n, run.wide, self.torch_dtype
-        start = run.widened(cotangents[0]).clone()  # written over, unless there is no step
+        seen = cotangents.shape[2]
+        if tuple(cotangents.shape) != (len(sizes), run.batch, seen, n) or seen > states.shape[2]:
+            raise UsageError(
+                f"cotangents of a compiled sequence have shape {tuple(cotangents.shape)}: expected "
+                f"{(len(sizes), run.batch, states.shape[2], n)}, or fewer blocks."
+            )
+        start = torch.zeros(*states.shape[1:3], wide, dtype=kind)  # written over, unless there is no step
+        run.block[FIELD["seen"]] = seen
         drive_cotangents = torch.empty(*drives.shape[:-1], wide, dtype=kind)
         row_scalar_cotangents = torch.zeros(row_scalars.shape, dtype=kind)
         for name, tensor in (("states", states), ("cotangents", cotangents)):
@@ -218,7 +226,7 @@ class _Run:
         self.scratch = self.function.needs.scratch * (self.rows * self.wide + sequence.APART * kernel.width)
         self.held: list[Tensor] = []
         self.block = [0] * (len(sequence.FIELDS) + len(vectors) + 2 * len(matrices))
-        self.block[:NUMBERS] = [0, 0, n, self.wide, batch, len(drives), substeps, *self.function.products]
+        self.block[:NUMBERS] = [0, 0, n, self.wide, batch, len(drives), substeps, 0, *self.function.products]
         self.address(FIELD["drives"], self.widened(drives))
         self.address(FIELD["row_scalars"], row_scalars.detach().contiguous())
         self.address(FIELD["sizes"], torch.from_numpy(np.ascontiguousarray(sizes, np.float64)).to(kind))

@@ -77,18 +77,18 @@ class _EquationWriter:
         found: sympy.Expr = expression.xreplace(values)
         return found
 
-    def _added(self, k: int) -> sympy.Symbol | None:
-        """The drive of a preactivation; None where nothing drives it."""
-        m = self.layout.driven[k]
-        return self.writer.drive(k) if m.driven or m.has_bias else None
+    def _drive(self, k: int) -> sympy.Symbol | None:
+        """What the input adds to a preactivation; None where it adds nothing."""
+        return self.writer.drive(k) if self.layout.driven[k].driven else None
 
     def _preactivation(self, k: int, at: Blocks, memo: dict[Any, Any], still: bool) -> sympy.Expr:
-        added = self._added(k)
+        drive, m = self._drive(k), self.layout.driven[k]
+        rest: sympy.Expr = self.writer.vector(Operand("bias", k)) if m.has_bias else sympy.S.Zero
         if still or k >= len(self.layout.reading):
-            return sympy.S.Zero if added is None else added
-        m, group = self.layout.reading[k], self.layout.groups[self.layout.group_of[k]]
+            return rest if drive is None else drive + rest
+        group = self.layout.groups[self.layout.group_of[k]]
         if self.diagonal[m.symbol]:
-            whole = sympy.S.Zero if added is None else added
+            whole = rest if drive is None else drive + rest
             for j in group.blocks:
                 whole = whole + self.writer.vector(Operand("maps", k, k + 1, j, diagonal=True)) * at[j]
             return whole
@@ -96,12 +96,12 @@ class _EquationWriter:
         first, last = (k, k + 1) if alone else (group.first, group.last)
         key = ("maps", first, *(at[j] for j in group.blocks))
         if key not in memo:
-            plus = [self._added(i) for i in range(first, last)]
+            plus = [self._drive(i) for i in range(first, last)]
             for j in group.blocks:
                 if at[j] != 0:
                     plus = list(self.writer.product(at[j], Operand("maps", first, last, j), last - first, plus))
             memo[key] = tuple(sympy.S.Zero if p is None else p for p in plus)
-        found: sympy.Expr = memo[key][k - first]
+        found: sympy.Expr = memo[key][k - first] + rest
         return found
 
 

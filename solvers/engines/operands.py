@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 from typing import Protocol, runtime_checkable
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor
@@ -29,13 +30,22 @@ class Programmed(Protocol):
         ...
 
 
+_PROGRAMS: WeakKeyDictionary[TorchField, dict[int, tuple[Method, Lowered]]] = WeakKeyDictionary()
+"""By field and the identity of a method, which is kept: hashing an equation at every call costs more than a step."""
+
+
 def program_of(field: TorchField, method: Method) -> Lowered:
     """The step program of any field. Raises `CannotLowerError` for one given as a torch module."""
-    if isinstance(field, CellField):
-        return lowered(field.equation, method)
-    if isinstance(field, Programmed):
-        return field.lowered(method)
-    raise CannotLowerError("the field is a torch module and no equation")
+    known = _PROGRAMS.setdefault(field, {})
+    if id(method) not in known:
+        if isinstance(field, CellField):
+            found = lowered(field.equation, method)
+        elif isinstance(field, Programmed):
+            found = field.lowered(method)
+        else:
+            raise CannotLowerError("the field is a torch module and no equation")
+        known[id(method)] = (method, found)
+    return known[id(method)][1]
 
 
 def operands(field: TorchField, program: Lowered, h: float) -> tuple[list[Tensor], list[Tensor]]:
@@ -64,6 +74,7 @@ class _Equation:
 
     def __init__(self, field: CellField, h: float, weights: Weights) -> None:
         self.field, self.h, self.weights = field, h, weights
+        self.biases = field.input_rows()[1]
         self.flow = lru_cache(maxsize=None)(self._flow)
 
     def tensor(self, operand: Operand) -> Tensor:
@@ -72,6 +83,8 @@ class _Equation:
             case "maps":
                 rows = slice(operand.row * n, (operand.row + 1) * n)
                 found = self.weights[0][rows, operand.first * n : operand.last * n]
+            case "bias":
+                found = self.biases[self.field.layout.driven[operand.first].symbol]
             case "mix" | "vector":
                 found = self.weights[operand.first]
             case "flow" | "drift":
@@ -96,12 +109,17 @@ class _Equation:
         return affine_flow(J, share * self.h, "cayley" if linear == "cayley" else "exact")
 
 
-def contiguous_columns(drive: Tensor, chosen: tuple[int, ...], n: int) -> Tensor:
-    """The chosen preactivations of a drive (time, batch, maps * n): (time, batch, len(chosen), n)."""
-    time, batch, width = drive.shape
-    whole = drive.reshape(time, batch, width // n, n)
-    if chosen == tuple(range(width // n)):
-        return whole
-    if chosen and chosen == tuple(range(chosen[0], chosen[-1] + 1)):
-        return whole[:, :, chosen[0] : chosen[-1] + 1].contiguous()
-    return whole[:, :, torch.tensor(chosen, dtype=torch.long, device=drive.device)]
+def drives_of(field: TorchField, program: Lowered, u: Tensor) -> tuple[Tensor, Tensor]:
+    """What the inputs u (time, batch, input) add: to the program's drives (time, batch, d, n), and its row scalars
+    (time, batch, r)."""
+    time, batch, _ = u.shape
+    none = u.new_empty(time, batch, 0)
+    if program.step.row_scalars:
+        return none.unsqueeze(-1).expand(time, batch, 0, field.hidden_size), field.drive(u).contiguous()
+    if not program.drives or not isinstance(field, CellField):
+        return none.unsqueeze(-1).expand(time, batch, 0, field.hidden_size), none
+    symbols = [field.layout.driven[k].symbol for k in program.drives]
+    rows = field.input_rows()[0]
+    # the parameter itself where its order is the program's, so that nothing is copied
+    V = field.V if symbols == list(rows) else torch.cat([rows[s] for s in symbols])
+    return torch.nn.functional.linear(u, V).view(time, batch, len(symbols), field.hidden_size), none

@@ -30,6 +30,7 @@ FIELDS = (
     "batch",
     "inputs",  # time steps of the input, T
     "substeps",  # steps of the method for each
+    "seen",  # leading blocks of the state whose cotangents the caller gives; those of the others are zero
     "rows_product",  # address of the compiled `product` of that kind
     "columns_product",
     "scratch",  # from here on addresses of numbers: memory of the tile
@@ -39,7 +40,7 @@ FIELDS = (
     "sizes",  # (T substeps,)
     "scalars",  # those after h
     "saved",  # tile after tile (T substeps, saved arrays, rows, wide)
-    "cotangents",  # like states
+    "cotangents",  # of the states after each step, (T substeps, batch, seen, wide)
     "start",  # cotangent of the first state, (batch, blocks, wide), written
     "drive_cotangents",  # like drives, written
     "row_scalar_cotangents",  # like row_scalars, gains
@@ -153,8 +154,9 @@ class _Body:
                 return self.blocks("states", self.i, index)
             case "next":
                 return self.blocks("states", b.add(self.i, ir.Constant(I64, 1)), index)
-            case "cotangents":
-                return self.blocks("cotangents", self.i, index)
+            case "cotangents":  # of the state that this step starts from; the first one's has none
+                first = b.icmp_signed("==", self.i, ir.Constant(I64, 0))
+                return self.choose(first, self.nothing(), self.given(b.sub(self.i, ir.Constant(I64, 1)), index))
             case "saved":
                 rows = b.add(b.mul(get["first"], b.add(last, ir.Constant(I64, 1))), b.mul(self.i, get["rows"]))
                 at = b.add(b.mul(rows, ir.Constant(I64, len(plan.saved))), b.mul(get["rows"], ir.Constant(I64, index)))
@@ -165,13 +167,10 @@ class _Body:
                 return self.drive("drive_cotangents", index)
             case "drive_before":  # nothing at the last substep, which the reverse comes to first
                 first = b.icmp_signed("==", b.add(self.s, ir.Constant(I64, 1)), get["substeps"])
-                nothing = Place(get["zeros"], ir.Constant(I64, 0))
-                return self.choose(first, nothing, self.drive("drive_cotangents", index))
+                return self.choose(first, self.nothing(), self.drive("drive_cotangents", index))
             case "later":  # the caller's cotangent at the last step, then what the step after has left
                 first = b.icmp_signed("==", self.i, last)
-                return self.choose(
-                    first, self.blocks("cotangents", b.add(self.i, ir.Constant(I64, 1)), index), self.carry(0, index)
-                )
+                return self.choose(first, self.given(self.i, index), self.carry(0, index))
             case "earlier":
                 first = b.icmp_signed("==", self.i, ir.Constant(I64, 0))
                 return self.choose(first, self.blocks("start", ir.Constant(I64, 0), index), self.carry(1, index))
@@ -180,6 +179,19 @@ class _Body:
     def choose(self, mask: Value, yes: Place, no: Place) -> Place:
         b = self.b
         return Place(b.select(mask, yes.pointer, no.pointer), b.select(mask, yes.row, no.row))
+
+    def nothing(self) -> Place:
+        """An array of zeros."""
+        return Place(self.printer.fields["zeros"], ir.Constant(I64, 0))
+
+    def given(self, step: Value, index: int) -> Place:
+        """The caller's cotangent of a block after a step."""
+        b, get = self.b, self.printer.fields
+        row = b.mul(get["seen"], get["wide"])
+        at = b.mul(b.add(b.mul(step, get["batch"]), get["first"]), row)
+        block = ir.Constant(I64, index)
+        found = Place(b.gep(get["cotangents"], [b.add(at, b.mul(block, get["wide"]))]), row)
+        return self.choose(b.icmp_signed("<", block, get["seen"]), found, self.nothing())
 
     def scratch(self, slot_index: Value | int) -> Place:
         b, get = self.b, self.printer.fields

@@ -165,7 +165,9 @@ class TritonSequence:
         printed = source(self.step, self.dtype, self.precision, saved is not None)
         steps, batch, n = len(sizes), states.shape[1], states.shape[3]
         r, v, inputs = len(self.step.row_scalars), len(self.step.vectors), len(drives)
-        states, cotangents = states.contiguous(), cotangents.contiguous()
+        whole = torch.zeros_like(states)
+        whole[1:, :, : cotangents.shape[2]] = cotangents
+        states, cotangents = states.contiguous(), whole
         kept = states.new_empty(steps, 0) if saved is None else saved
         carry = torch.zeros_like(states[0])
         found_drives = states.new_empty(steps, *drives.shape[1:])
@@ -200,7 +202,7 @@ class TritonSequence:
                     left, right = (factor.flatten(0, 2) for factor in factors[2 * k : 2 * k + 2])
                     total.addmm_(left.t(), right)
         return Gradients(
-            carry + cotangents[0],
+            carry,
             found_drives.reshape(inputs, substeps, *drives.shape[1:]).sum(1),
             found_rows.reshape(inputs, substeps, batch, r).sum(1),
             found,

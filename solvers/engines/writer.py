@@ -13,7 +13,7 @@ from ..step import Row, stages
 from ..tableau import Tableau
 from .program import Assign, H, Product, Step
 
-Source: TypeAlias = Literal["maps", "mix", "vector", "flow", "drift", "signs", "chain"]
+Source: TypeAlias = Literal["maps", "bias", "mix", "vector", "flow", "drift", "signs", "chain"]
 Blocks: TypeAlias = tuple[sympy.Expr, ...]
 """One symbol, or zero, for each block of the state."""
 Slope: TypeAlias = Callable[[int, Blocks, dict[Any, Any]], sympy.Expr]
@@ -28,9 +28,10 @@ class CannotLowerError(Exception):
 class Operand:
     """A matrix or vector of a program, by where it comes from (each field reads it in its own way, `operands`).
 
-    maps: rows of block `row`, columns `first` to `last` (in units) of an equation's whole matrix; mix: its mixing
-    matrix `first`; vector: the weight `first`; flow, drift: block (`first`, `row`) of E^T, Phi^T of the linear part
-    `part` over `share` of a step; signs: the reflection of block `first`; chain: a fixed combination of the weights.
+    maps: rows of block `row`, columns `first` to `last` (in units) of an equation's whole matrix; bias: of its
+    preactivation `first`; mix: its mixing matrix `first`; vector: the weight `first`; flow, drift: block (`first`,
+    `row`) of E^T, Phi^T of the linear part `part` over `share` of a step; signs: the reflection of block `first`;
+    chain: a fixed combination of the weights.
     diagonal: of that matrix, the diagonal.
     """
 
@@ -48,9 +49,9 @@ class Operand:
 class Lowered:
     """A step program and what its inputs are.
 
-    drives: which preactivations of the field's drive, in the order of the program's; row_scalars: the drive's channels
-    are row scalars, so many; constants: of the equation, the program's scalars after h; calls: evaluations of the field
-    in a step, as the general path counts them; even: all steps must have one size, because tensors depend on it.
+    drives: which preactivations (in the order of `solvers.layout`) the input adds to, without their biases; constants:
+    of the equation, the program's scalars after h; calls: evaluations of the field in a step, as the general path
+    counts them; even: all steps must have one size, because tensors depend on it.
     """
 
     step: Step

@@ -7,7 +7,7 @@ from copy import deepcopy
 import torch
 
 from .clock import Run
-from .problem import Passed, SequenceProblem
+from .problem import Passed, SequenceProblem, mean_square
 
 
 def general(problem: SequenceProblem) -> Run:
@@ -21,7 +21,7 @@ def through(problem: SequenceProblem, engine: str) -> Run:
     parameters = list(cell.parameters())
 
     def run() -> Passed:
-        loss = cell(problem.x)[0].square().mean()
+        loss = mean_square(cell(problem.x)[0])
         return Passed(loss, torch.autograd.grad(loss, parameters, allow_unused=True))
 
     return run

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from .clock import Run
-from .problem import Passed, SequenceProblem
+from .problem import Passed, SequenceProblem, mean_square
 
 
 def rnn(problem: SequenceProblem) -> Run:
@@ -23,7 +23,7 @@ def _module(module: torch.nn.Module, problem: SequenceProblem) -> Run:
     parameters = list(module.parameters())
 
     def run() -> Passed:
-        loss = module(problem.x)[0].square().mean()
+        loss = mean_square(module(problem.x)[0])
         return Passed(loss, torch.autograd.grad(loss, parameters))
 
     return run

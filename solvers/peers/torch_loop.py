@@ -6,7 +6,7 @@ import torch
 
 from ...suite.errors import UsageError
 from .clock import Run
-from .problem import Passed, SequenceProblem
+from .problem import Passed, SequenceProblem, mean_square
 
 
 def sequence(problem: SequenceProblem) -> Run:
@@ -28,7 +28,7 @@ def sequence(problem: SequenceProblem) -> Run:
             k4 = torch.tanh(torch.addmm(u, z, W)) - z
             y = torch.add(y, k1 + 2 * (k2 + k3) + k4, alpha=h / 6)
             outputs.append(y)
-        loss = torch.stack(outputs).square().mean()
+        loss = mean_square(torch.stack(outputs))
         return Passed(loss, torch.autograd.grad(loss, operands))
 
     return run

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ..backends.torchdiffeq import fixed_method
 from .clock import Run
-from .problem import Passed, SequenceProblem, TrajectoryProblem
+from .problem import Passed, SequenceProblem, TrajectoryProblem, mean_square
 
 LIKE_ITS_RK4 = ("rk4", "rk38")
 """Methods of four stages and order four, beside which the library's own "rk4", the 3/8 rule, is the same work."""
@@ -44,7 +44,7 @@ def sequence(problem: SequenceProblem, own: str = "") -> Run:
         drives = torch.nn.functional.linear(problem.x, V, b).unbind(0)
         held = _Held(problem, [d for d in drives for _ in range(substeps)], tuple(weights))
         states = odeint(held, start, times, method=method)
-        loss = problem.field.features(states[substeps::substeps]).square().mean()
+        loss = mean_square(problem.field.features(states[substeps::substeps]))
         return Passed(loss, torch.autograd.grad(loss, operands))
 
     return run

@@ -16,7 +16,7 @@ from ...suite.errors import UsageError
 from ..step import active
 from ..tableau import Tableau
 from .clock import Run
-from .problem import Passed, SequenceProblem, TrajectoryProblem
+from .problem import Passed, SequenceProblem, TrajectoryProblem, mean_square
 
 
 def sequence(problem: SequenceProblem) -> Run:
@@ -38,7 +38,7 @@ def sequence(problem: SequenceProblem) -> Run:
             for _ in range(substeps):
                 y = method.step(term, running, y, t, dt, state, stats={}, args=(drive, tuple(weights)))[0].y
             outputs.append(y)
-        loss = problem.field.features(torch.stack(outputs)).square().mean()
+        loss = mean_square(problem.field.features(torch.stack(outputs)))
         return Passed(loss, torch.autograd.grad(loss, operands))
 
     return run

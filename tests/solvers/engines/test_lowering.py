@@ -11,7 +11,7 @@ import torch
 
 from odernn.solvers.cell import ODERNN
 from odernn.solvers.engines.lowering import lowered
-from odernn.solvers.engines.operands import constants, contiguous_columns, operands, program_of
+from odernn.solvers.engines.operands import constants, drives_of, operands, program_of
 from odernn.solvers.engines.program import Assign
 from odernn.solvers.engines.writer import CannotLowerError
 from odernn.solvers.fields import field_of, names
@@ -62,17 +62,14 @@ def test_a_program_is_the_step_of_the_general_path(cell: str, tableau: str) -> N
         expected = model.trajectory(x, y0).numpy()
         program = program_of(model.field, chosen)
         matrices, vectors = (tuple(t.numpy() for t in found) for found in operands(model.field, program, h))
-        drive = model.field.drive(x)
+        drives, rows = (t.numpy() for t in drives_of(model.field, program, x))
     step, states = program.step, [y0.numpy()]
     for i in range(3):
         values: dict[Any, Any] = {s: states[-1][:, j] for j, s in enumerate(step.state)}
         values |= dict(zip(step.scalars, [h, *constants(model.field, program)], strict=True))
         values |= dict(zip(step.vectors, vectors, strict=True))
-        if step.row_scalars:
-            values |= {s: drive[i, :, k : k + 1].numpy() for k, s in enumerate(step.row_scalars)}
-        else:
-            columns = contiguous_columns(drive, program.drives, 4)[i].numpy()
-            values |= {s: columns[:, k] for k, s in enumerate(step.drives)}
+        values |= {s: rows[i, :, k : k + 1] for k, s in enumerate(step.row_scalars)}
+        values |= {s: drives[i, :, k] for k, s in enumerate(step.drives)}
         values = step_of(step, values, list(matrices))
         states.append(np.stack([values[s] for s in step.result], axis=1))
     np.testing.assert_allclose(np.stack(states), expected, rtol=1e-12, atol=1e-13)
