@@ -7,7 +7,7 @@ SciPy's DOP853 at tight tolerance and the native gradient for a backend.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -26,6 +26,7 @@ from .tableaux import TABLEAUX
 
 if TYPE_CHECKING:
     from .backends.base import Backend
+    from .tableaux import Method
 
 ROUNDING = 1e-14
 """Largest difference of a recovered coefficient from the given one that rounding explains."""
@@ -39,6 +40,19 @@ EVALUATIONS = 3_000
 SHORTER = 6
 """How often the order rule may halve its span. Every halving is another chance for errors that are mere noise to show
 the right order, so there are few, and two pairs of grids must show it."""
+
+EXAMPLES = (
+    "euler",
+    "rk4",
+    "dormand-prince54",
+    "symplectic-euler",
+    "stormer-verlet",
+    "gauss-seidel-euler",
+    "lie",
+    "strang",
+)
+"""Methods under which the engines of a cell are compared, beside its published one: of every kind that it admits.
+The whole product with all methods is a slow test."""
 
 Rule = tuple[str, Callable[[], str]]
 
@@ -85,7 +99,48 @@ def check_tableau(name: str) -> list[Verdict]:
         _must(bool(method.reference.strip()), "no reference is given")
         return method.reference
 
-    return _verdicts([("computed order of b and b_hat equals the claim", order), ("a reference is given", reference)])
+    def engines() -> str:
+        if isinstance(method, Tableau):
+            cell = "leaky"
+        else:
+            cell = "unicornn" if isinstance(method, PartitionedTableau) else "exprnn"
+        return _engines(cell, [method])
+
+    return _verdicts(
+        [
+            ("computed order of b and b_hat equals the claim", order),
+            ("every engine here equals the general path", engines),
+            ("a reference is given", reference),
+        ]
+    )
+
+
+def _engines(cell: str, methods: Sequence[Method]) -> str:
+    """Values and gradients of a cell by every engine that this machine has, beside the general path."""
+    import torch
+
+    from .engines.agreement import gaps
+
+    devices = {"cpu": ("cpu",), "cuda": ("cuda-graph", "triton")}
+    said, reasons, largest = [], set(), dict[str, float]()
+    for device in ["cpu"] + ["cuda"] * torch.cuda.is_available():
+        for engine in devices[device]:
+            found = list(gaps(cell, engine, methods, device))
+            ran = [gap for gap in found if not gap.reason]
+            reasons |= {gap.reason for gap in found if gap.reason}
+            for gap in ran:
+                _must(
+                    gap.holds,
+                    f"under {gap.method}, {gap.dtype}, engine {engine!r} differs by {gap.value:.1e}, in gradients "
+                    f"{gap.gradient:.1e}",
+                )
+                kind = str(gap.dtype).removeprefix("torch.")
+                largest[kind] = max(largest.get(kind, 0.0), gap.value, gap.gradient)
+            if ran:
+                said.append(f"{engine} under {', '.join(dict.fromkeys(gap.method for gap in ran))}")
+    if not said:
+        return f"the general path alone: {'; '.join(sorted(reasons))}"
+    return f"{'; '.join(said)}: largest difference " + ", ".join(f"{v:.1e} in {k}" for k, v in sorted(largest.items()))
 
 
 # --------------------------------------------------------------------------------------------------------------- cells
@@ -265,7 +320,12 @@ def _equation_rules(name: str) -> list[Rule]:
         _must(bool(equation.reference.strip()), "no reference is given")
         return equation.reference
 
+    def engines() -> str:
+        chosen = [find_method(name) for name in dict.fromkeys((equation.published_method, *EXAMPLES))]
+        return _engines(name, chosen)
+
     return [
+        ("every engine here equals the general path", engines),
         ("the slope is a function of state and input", same),
         ("Jacobian from the equation", jacobian),
         ("converges to the exact flow with the tableau's order", order),

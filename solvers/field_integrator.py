@@ -6,7 +6,6 @@ Longer than most files: solving, differentiating and stepping the given field di
 
 from __future__ import annotations
 
-import math
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -357,14 +356,15 @@ class FieldIntegrator:
 
     def _grid(self, t: Array) -> tuple[list[float], list[int]]:
         """The fixed grid that refines t, and where the times of t lie in it."""
-        times, every = [float(t[0])], [0]
-        for left, right in pairwise(t.tolist()):
-            n = self.spec.steps or 1
-            if self.spec.step is not None:
-                n = max(1, math.ceil((right - left) / self.spec.step * (1 - 1e-9)))
-            times += [float(left + (right - left) * k / n) for k in range(1, n)] + [float(right)]
-            every.append(len(times) - 1)
-        return times, every
+        gaps = np.diff(t)
+        counts = np.full(len(gaps), self.spec.steps or 1)
+        if self.spec.step is not None:
+            counts = np.maximum(1, np.ceil(gaps / self.spec.step * (1 - 1e-9))).astype(np.int64)
+        every = np.concatenate([[0], np.cumsum(counts)])
+        number = np.arange(1, every[-1] + 1) - np.repeat(every[:-1], counts)  # of each step in its interval, from 1
+        times = np.repeat(t[:-1], counts) + np.repeat(gaps, counts) * number / np.repeat(counts, counts)
+        times[every[1:] - 1] = t[1:]
+        return [float(t[0]), *times.tolist()], every.tolist()
 
 
 @final

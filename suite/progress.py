@@ -15,7 +15,11 @@ INTEGRATION = 1.0
 
 
 class Pace:
-    """Seconds that a point takes, learned from rows: seconds a unit of work, of the points most like it."""
+    """Seconds that a point takes, learned from rows: seconds a unit of work, of the points most like it.
+
+    Among points of another task, those that learn (their budget tells updates) are told apart from the rest, whose
+    length says nothing about the time of another's: of these a point is the unit.
+    """
 
     def __init__(self, rows: Iterable[Mapping[str, Any]] = ()) -> None:
         self._sums: dict[tuple[Any, ...], tuple[float, float]] = {}
@@ -29,17 +33,19 @@ class Pace:
         length, updates = point["task"].get("length", 1), point["budget"].get("updates", 1)
         return float(updates) * float(length) * float(point["solver"].get("substeps", 1))
 
-    @staticmethod
-    def _keys(point: Mapping[str, Any]) -> list[tuple[Any, ...]]:
-        task, solver = point["task"], point["solver"]
+    @classmethod
+    def _keys(cls, point: Mapping[str, Any]) -> list[tuple[tuple[Any, ...], float]]:
+        """What a point is like, the likest first, and its work among those."""
+        task, solver, work = point["task"], point["solver"], cls.work(point)
         cell, tableau, backend = (solver.get(key) for key in ("cell", "tableau", "backend"))
-        kind = cell == "true-field"
+        learns = "updates" in point["budget"]
+        kind, unit = (cell == "true-field", learns), work if learns else 1.0
         return [
-            (str(sorted(task.items())), str(sorted(solver.items())), point["device"]),
-            (task.get("name"), cell, tableau, backend, point["device"]),
-            (task.get("name"), cell, backend, point["device"]),
-            (kind, point["device"]),
-            (kind,),
+            ((str(sorted(task.items())), str(sorted(solver.items())), point["device"]), work),
+            ((task.get("name"), cell, tableau, backend, point["device"]), work),
+            ((task.get("name"), cell, backend, point["device"]), work),
+            ((*kind, point["device"]), unit),
+            (kind, unit),
         ]
 
     def observe(self, row: Mapping[str, Any]) -> None:
@@ -48,16 +54,16 @@ class Pace:
         if row["status"] in ("ok", "diverged") and isinstance(seconds, int | float):
             self._count += 1
             self._seconds += seconds
-            for key in self._keys(row):
+            for key, unit in self._keys(row):
                 total, work = self._sums.get(key, (0.0, 0.0))
-                self._sums[key] = (total + seconds, work + self.work(row))
+                self._sums[key] = (total + seconds, work + unit)
 
     def seconds(self, point: Mapping[str, Any]) -> float | None:
         """Expected seconds of a point; an integration takes about one until one was seen; None for other new kinds."""
-        for key in self._keys(point):
+        for key, unit in self._keys(point):
             if key in self._sums:
                 total, work = self._sums[key]
-                return total / work * self.work(point)
+                return total / work * unit
         return INTEGRATION if point["solver"].get("cell") == "true-field" else None
 
     def total(self, points: Iterable[Mapping[str, Any]], jobs: int = 1) -> float | None:

@@ -1,4 +1,7 @@
-"""`python3 tests`: set a fresh clone up as `python3 suite` does, then run pytest with the arguments given."""
+"""`python3 tests`: set a fresh clone up as `python3 suite` does, then run pytest with the arguments given.
+
+Tests run in one process a core, unless the arguments say otherwise (`-n 0`: in this one) or measure (benchmarks).
+"""
 
 from __future__ import annotations
 
@@ -20,4 +23,6 @@ if __name__ == "__main__":
     set_up = module_from_spec(spec)
     loader.exec_module(set_up)
     os.chdir(ROOT)
-    sys.exit(set_up.start(["pytest", *sys.argv[1:]]))
+    given = sys.argv[1:]
+    alone = any(a.startswith(("-n", "--numprocesses", "--benchmark-", "--pdb")) for a in given)
+    sys.exit(set_up.start(["pytest", *([] if alone else ["-n", "auto"]), *given]))

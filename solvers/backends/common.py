@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Sequence
 from typing import Any, final
@@ -46,13 +45,16 @@ def checked_times(times: Sequence[float], drives: Sequence[Any] | None) -> list[
     grid = [float(t) for t in times]
     if not grid:
         raise UsageError("no times were given: expected at least one.")
-    if not all(math.isfinite(t) for t in grid):
+    array = np.array(grid)  # a compiled solution may take no longer than a loop over its times
+    if not np.isfinite(array).all():
         raise UsageError("the times hold a value that is not finite: expected finite, strictly increasing times.")
-    for i, (t0, t1) in enumerate(itertools.pairwise(grid)):
-        if t1 <= t0:
-            raise UsageError(
-                f"times[{i + 1}] = {t1:g} does not follow times[{i}] = {t0:g}: expected strictly increasing times."
-            )
+    stuck = np.flatnonzero(array[1:] <= array[:-1])
+    if len(stuck):
+        i = int(stuck[0])
+        raise UsageError(
+            f"times[{i + 1}] = {grid[i + 1]:g} does not follow times[{i}] = {grid[i]:g}: "
+            "expected strictly increasing times."
+        )
     if drives is not None and len(drives) != len(grid) - 1:
         raise UsageError(
             f"{len(drives)} drives for {len(grid)} times: expected one for each interval, {len(grid) - 1}."

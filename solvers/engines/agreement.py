@@ -35,7 +35,7 @@ class Gap:
     @property
     def holds(self) -> bool:
         """Within rounding; NaN is not."""
-        return max(self.value, self.gradient) <= ALLOWED[self.dtype]
+        return all(gap <= ALLOWED[self.dtype] for gap in (self.value, self.gradient))
 
 
 def steppable() -> tuple[Method, ...]:
@@ -76,6 +76,8 @@ def _gap(cell: Any, engine: str, method: Method, dtype: torch.dtype, device: tor
     general = _run(model, x, state, weight)
     model.engine = engine
     compiled = _run(model, x, state, weight)
+    if model.choice.name != engine:  # it handed the sequence back
+        return Gap(method.name, dtype, reason=model.choice.reason)
     return Gap(method.name, dtype, _distance(compiled[:1], general[:1]), _distance(compiled[1:], general[1:]))
 
 
