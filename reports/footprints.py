@@ -50,4 +50,4 @@ _PEAK, _STEP = "metrics.training_memory_mib", "metrics.train_step_seconds"
 
 
 def _carried(record: Mapping[str, Any]) -> bool:
-    return record["outcome"] in OUTCOMES[:2] and number(record.get(_PEAK)) > 0
+    return record["outcome"] in OUTCOMES[:2] and number(record.get(_PEAK)) >= 0  # 0: in memory that was there

@@ -150,7 +150,7 @@ def described(record: Mapping[str, Any], apart: Sequence[str] = ()) -> dict[str,
         "cell": text(record.get("solver.cell")),
         "tableau": text(record.get("solver.tableau")),
         "step": text(record.get("step_label")),
-        "options": ", ".join(f"{k}={_short(v)}" for k, v in sorted(options.items()) if not _absent(v)),
+        "options": ", ".join(_option(k, v) for k, v in sorted(options.items()) if not _absent(v)),
         "engine": text(record.get("solver.engine")),
         "hidden": number(record.get("solver.hidden")),
         "batch": number(task("batch")),
@@ -265,6 +265,10 @@ def text(value: Any) -> str:
 
 def _list(value: Any) -> list[Any]:
     return value if isinstance(value, list) else []
+
+
+def _option(name: str, value: Any) -> str:
+    return "own steps each" if (name, value) == ("per_trajectory", True) else f"{name}={_short(value)}"
 
 
 def _short(value: Any) -> str:

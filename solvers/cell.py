@@ -17,7 +17,7 @@ from .backends.common import check_embedded
 from .cell_field import CellField
 from .engines import checked_engine
 from .engines.autograd import Rolled
-from .engines.choice import Choice, choose, solve
+from .engines.choice import Choice, cannot_run, choose, solve, traced
 from .field import CustomField, EquationField, Init, Scheme, order_of
 from .fields import field_of as field_of
 from .memory import checked_memory
@@ -216,10 +216,14 @@ class ODERNN(torch.nn.Module):
     def choice(self) -> Choice:
         """The engine that runs here, and why it is not a compiled one. Raises `UsageError` where the one asked for
         cannot."""
+        found = self._choice()
+        return Choice("general", self._refused) if self._refused and found.name != "general" else found
+
+    def _choice(self) -> Choice:
+        """`choice`, whatever an engine said of the last sequence."""
         like = next(self.field.parameters(), None)
         where = (torch.device("cpu"), torch.get_default_dtype()) if like is None else (like.device, like.dtype)
-        found = choose(self.engine, self.field, self.tableau, self.backend, self.rtol is not None, *where)
-        return Choice("general", self._refused) if self._refused else found
+        return choose(self.engine, self.field, self.tableau, self.backend, self.rtol is not None, *where)
 
     def _split(self, y: Tensor) -> Tensor:
         return y.reshape(*y.shape[:-1], self.blocks, self.hidden_size)
@@ -272,9 +276,12 @@ class ODERNN(torch.nn.Module):
         return drives if self.substeps == 1 else tuple(d for d in drives for _ in range(self.substeps))
 
     def _solve(self, u: Tensor, y0: Tensor, first: int = 0) -> Solution | Rolled:
-        engine = self.choice.name
+        engine = self._choice().name
         if engine != "general":
-            found = solve(engine, self.field, y0, u, self.tableau, self.step, self.substeps)
+            found: Solution | Rolled | str = traced(u.device)
+            if found and self.engine != "auto":
+                raise cannot_run(engine, self.field, self.tableau, traced(u.device))
+            found = found or solve(engine, self.field, y0, u, self.tableau, self.step, self.substeps, first)
             self._refused = found if isinstance(found, str) else ""
             if not isinstance(found, str):
                 self.f_calls = found.f_calls

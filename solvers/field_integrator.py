@@ -34,7 +34,7 @@ from ..suite.errors import UsageError
 from . import library_methods
 from .backends import find_backend
 from .backends.base import Field, Solution
-from .backends.common import checked_times
+from .backends.common import check_finite, checked_grid
 from .library_request import Request, form, jacobian_of, numpy_form
 from .spec import Spec, find_method, parse, properties_of, validate
 from .tableau import Tableau
@@ -180,8 +180,13 @@ class FieldIntegrator:
 
         Raises `UsageError` for times that are none, not finite or not increasing, of every method alike.
         """
-        equation, t = self.perturbed(equation), np.array(checked_times(np.asarray(t, dtype=np.float64).tolist(), None))
+        equation, t = self.perturbed(equation), checked_grid(t)
         start = np.asarray(y0, dtype=self.dtype)
+        if isinstance(equation, Equation) and start.shape[-1:] != (equation.dimension,):
+            raise UsageError(
+                f"the start has shape {start.shape}: expected {(equation.dimension,)}, or several such, for "
+                f"{equation.name}."
+            )
         held = _checked_inputs(inputs, t, start.dtype)
         if self.spec.method is not None:
             return library_methods.solve(
@@ -201,7 +206,7 @@ class FieldIntegrator:
         SciPy backend, or jax's reverse mode."""
         import torch
 
-        equation, t = self.perturbed(equation), np.array(checked_times(np.asarray(t, dtype=np.float64).tolist(), None))
+        equation, t = self.perturbed(equation), checked_grid(t)
         start, cotangent = np.asarray(y0, dtype=self.dtype), np.asarray(cotangent, dtype=np.float64)
         if self.spec.method is not None:
             request = self._request(equation, start, t, None)
@@ -243,7 +248,7 @@ class FieldIntegrator:
         if self.spec.rtol is not None:
             return Request(equation, y0, t, None, (), rtol, atol, inputs, self.device)
         times, every = self._grid(t)
-        return Request(equation, y0, t, np.array(times), tuple(every), rtol, atol, inputs, self.device)
+        return Request(equation, y0, t, times, tuple(every.tolist()), rtol, atol, inputs, self.device)
 
     def _compiled(self, equation: Equation, start: Array, t: Array) -> Trajectory:
         """The same steps in machine code, on as many threads as torch has, where it is in use."""
@@ -257,6 +262,8 @@ class FieldIntegrator:
         if spec.rtol is None:
             times, every = self._grid(t)
             found = solver.fixed(flat, times, every, threads)
+            if not np.isfinite(found.states[-1]).all():  # every state again, for the first that is lost
+                check_finite(solver.fixed(flat, times, None, threads).states, times.tolist(), "native")
         else:
             atol = spec.rtol if spec.atol is None else spec.atol
             found = solver.adaptive(flat, t, spec.rtol, atol, spec.controller or "elementary", threads)
@@ -328,7 +335,7 @@ class FieldIntegrator:
         backend = find_backend(spec.backend or "")
         drives = None if inputs is None else list(inputs)
         if spec.rtol is None:
-            times, every = self._grid(t)
+            times, every = (found.tolist() for found in self._grid(t))
             if drives is not None:
                 drives = [drive for drive, (i, j) in zip(drives, pairwise(every), strict=True) for _ in range(j - i)]
             return backend.fixed(given, state, times, tableau, drives), every
@@ -350,21 +357,23 @@ class FieldIntegrator:
             raise UsageError(f"{equation.name} has no jax form: expected one for a gradient in backend 'diffrax'.")
         tableau = find_method(spec.tableau or "")
         if spec.rtol is None:
-            return pullback(given, start, self._grid(t)[0], tableau, cotangent).astype(np.float64)
+            return pullback(given, start, self._grid(t)[0].tolist(), tableau, cotangent).astype(np.float64)
         tolerances = (spec.rtol, spec.rtol if spec.atol is None else spec.atol)
         return pullback(given, start, t.tolist(), tableau, cotangent, tolerances).astype(np.float64)
 
-    def _grid(self, t: Array) -> tuple[list[float], list[int]]:
+    def _grid(self, t: Array) -> tuple[Array, Array]:
         """The fixed grid that refines t, and where the times of t lie in it."""
-        gaps = np.diff(t)
-        counts = np.full(len(gaps), self.spec.steps or 1)
-        if self.spec.step is not None:
-            counts = np.maximum(1, np.ceil(gaps / self.spec.step * (1 - 1e-9))).astype(np.int64)
-        every = np.concatenate([[0], np.cumsum(counts)])
-        number = np.arange(1, every[-1] + 1) - np.repeat(every[:-1], counts)  # of each step in its interval, from 1
-        times = np.repeat(t[:-1], counts) + np.repeat(gaps, counts) * number / np.repeat(counts, counts)
-        times[every[1:] - 1] = t[1:]
-        return [float(t[0]), *times.tolist()], every.tolist()
+        gaps = t[1:] - t[:-1]
+        if self.spec.step is None:
+            parts = np.full(len(gaps), self.spec.steps or 1)
+        else:
+            parts = np.maximum(1, np.ceil(gaps / self.spec.step * (1 - 1e-9))).astype(np.int64)
+        every = np.concatenate([[0], np.cumsum(parts)])
+        if every[-1] == len(gaps):
+            return t, every
+        k = np.arange(every[-1]) - np.repeat(every[:-1], parts)
+        inside = np.repeat(t[:-1], parts) + np.repeat(gaps, parts) * k / np.repeat(parts, parts)
+        return np.append(inside, t[-1]), every
 
 
 @final

@@ -109,7 +109,7 @@ _NUMERICAL = (
 )
 _TIMED = (
     Metric("median_seconds", "s", "lower", "time of the workload, median over the rounds"),
-    Metric("first_call_seconds", "s", "lower", "time of the first call, which may compile"),
+    Metric("first_call_seconds", "s", "lower", "time of the first call, compilation included"),
     Metric("first_call_warm_seconds", "s", "lower", "the same in a new process that finds on disk what was compiled"),
     Metric("floor_ratio", "1", "lower", "median time over that of the model's matrix products alone, by torch.mm"),
     Metric("floor_ratio_best", "1", "lower", "the same over these products at the rate of one large product"),

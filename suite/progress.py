@@ -17,8 +17,8 @@ INTEGRATION = 1.0
 class Pace:
     """Seconds that a point takes, learned from rows: seconds a unit of work, of the points most like it.
 
-    Among points of another task, those that learn (their budget tells updates) are told apart from the rest, whose
-    length says nothing about the time of another's: of these a point is the unit.
+    Among points of another task a point is the unit: what takes time there, updates, compilations or rounds of a
+    measurement, says nothing of this one's.
     """
 
     def __init__(self, rows: Iterable[Mapping[str, Any]] = ()) -> None:
@@ -38,14 +38,14 @@ class Pace:
         """What a point is like, the likest first, and its work among those."""
         task, solver, work = point["task"], point["solver"], cls.work(point)
         cell, tableau, backend = (solver.get(key) for key in ("cell", "tableau", "backend"))
-        learns = "updates" in point["budget"]
-        kind, unit = (cell == "true-field", learns), work if learns else 1.0
+        kind = cell == "true-field"
         return [
             ((str(sorted(task.items())), str(sorted(solver.items())), point["device"]), work),
             ((task.get("name"), cell, tableau, backend, point["device"]), work),
             ((task.get("name"), cell, backend, point["device"]), work),
-            ((*kind, point["device"]), unit),
-            (kind, unit),
+            ((task.get("name"), kind, point["device"]), work),
+            ((kind, point["device"]), 1.0),
+            ((kind,), 1.0),
         ]
 
     def observe(self, row: Mapping[str, Any]) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any, final
 
 import numpy as np
+import numpy.typing as npt
 
 from ...suite.errors import Diverged, UsageError
 from ..adaptive import check_controller
@@ -59,6 +60,16 @@ def checked_times(times: Sequence[float], drives: Sequence[Any] | None) -> list[
         raise UsageError(
             f"{len(drives)} drives for {len(grid)} times: expected one for each interval, {len(grid) - 1}."
         )
+    return grid
+
+
+def checked_grid(times: Any) -> npt.NDArray[np.float64]:
+    """`checked_times` of an array or a sequence, as a new float64 array; no loop over times that are right."""
+    grid = np.array(times, dtype=np.float64)
+    if grid.ndim != 1:
+        raise UsageError(f"the times have shape {grid.shape}: expected one time after another, (times,).")
+    if not len(grid) or not np.isfinite(grid).all() or (grid[1:] <= grid[:-1]).any():
+        checked_times(grid.tolist(), None)
     return grid
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -10,12 +11,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ...suite.errors import UsageError
 from ..backends.common import check_finite
 from ..backends.native import step_sizes
 from ..tableaux import Method
 from ..torch_field import TorchField
 from .cpu import CompiledSequence
-from .kernel import Kernel
+from .kernel import Kernel, Projection
 from .operands import constants, drives_of, operands, program_of
 from .program import Step
 from .writer import Lowered
@@ -53,11 +55,11 @@ class Rolled:
 
 
 def solve_compiled(
-    engine: str, field: TorchField, y0: Tensor, u: Tensor, method: Method, step: float, substeps: int
+    engine: str, field: TorchField, y0: Tensor, u: Tensor, method: Method, step: float, substeps: int, first: int = 0
 ) -> Rolled:
     """One step of size step / substeps after another from y0 (batch, blocks * hidden), the input u (time, batch, input)
     held over each `substeps` of them. engine: "cpu" or "triton". Raises `Diverged` where the state leaves the finite
-    numbers."""
+    numbers, at a time that counts from `first` inputs before u."""
     program = program_of(field, method)
     n, blocks = field.hidden_size, field.blocks
     steps = len(u) * substeps
@@ -65,26 +67,30 @@ def solve_compiled(
     sizes = np.array(step_sizes(times) if program.even else [b - a for a, b in pairwise(times)])
     if program.even:
         sizes[:] = sizes[0]
-    drives, rows = drives_of(field, program, u)
+    drives, rows = drives_of(field, program, u, projected=engine == "cpu")
+    projected = isinstance(drives, Projection)
     matrices, vectors = operands(field, program, float(sizes[0]))
     start = y0.reshape(len(y0), blocks, n).contiguous()
-    tensors = (start, drives, rows, *matrices, *vectors)
+    driving = (drives.inputs, drives.matrix) if isinstance(drives, Projection) else (drives,)
+    tensors = (start, rows, *matrices, *vectors, *driving)
     recorded = torch.is_grad_enabled() and any(t.requires_grad for t in tensors)
     kernel = _kernel(engine, program, start.dtype)
     array = steps * start[:, 0].numel() * start.element_size()
-    keep = recorded and kernel.saved * array <= KEPT_MIB * 2**20
+    keep = recorded and kernel.saved(projected) * array <= KEPT_MIB * 2**20
     call = _Call(
+        engine,
         kernel,
         len(matrices),
+        len(vectors),
         constants(field, program),
         sizes,
         substeps,
         keep,
     )
-    first, rest = _Sequence.apply(call, *tensors)  # type: ignore[no-untyped-call]
-    rolled = Rolled(y0, first, rest if blocks > 1 else None, program.calls * steps)
+    block, rest = _Sequence.apply(call, *tensors)  # type: ignore[no-untyped-call]
+    rolled = Rolled(y0, block, rest if blocks > 1 else None, program.calls * steps)
     if not torch.isfinite(rolled.last).all():
-        check_finite(rolled.states, times, "native")
+        check_finite(rolled.states, [step * first + t for t in times], "native")
     return rolled
 
 
@@ -113,10 +119,31 @@ class _Call:
     """What a sequence is computed from beside tensors."""
 
     def __init__(
-        self, kernel: Kernel, matrices: int, scalars: list[float], sizes: Any, substeps: int, keep: bool
+        self,
+        engine: str,
+        kernel: Kernel,
+        matrices: int,
+        vectors: int,
+        scalars: list[float],
+        sizes: Any,
+        substeps: int,
+        keep: bool,
     ) -> None:
-        self.kernel, self.matrices, self.scalars = kernel, matrices, scalars
+        self.engine, self.kernel, self.scalars = engine, kernel, scalars
+        self.matrices, self.vectors = matrices, vectors
         self.sizes, self.substeps, self.keep = sizes, substeps, keep
+
+    def arguments(
+        self, rows: Tensor, others: Sequence[Tensor]
+    ) -> tuple[Tensor | Projection, Tensor, Sequence[Tensor], Sequence[Tensor], list[float], Any, int]:
+        """What a kernel reads, after the start or the states: drives, row scalars, matrices, vectors, numbers.
+
+        others: matrices, vectors, then the drives, or the inputs and the matrix that they are products of.
+        """
+        m, v = self.matrices, self.matrices + self.vectors
+        driving = others[v:]
+        drives = driving[0] if len(driving) == 1 else Projection(*driving)
+        return drives, rows, others[:m], others[m:v], self.scalars, self.sizes, self.substeps
 
 
 class _Sequence(torch.autograd.Function):
@@ -125,31 +152,62 @@ class _Sequence(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, call: _Call, *tensors: Tensor) -> tuple[Tensor, Tensor]:
-        start, drives, rows, *others = tensors
-        matrices, vectors = others[: call.matrices], others[call.matrices :]
-        states, saved = call.kernel.forward(
-            start, drives, rows, matrices, vectors, call.scalars, call.sizes, call.substeps, call.keep
-        )
+        start, rows, *others = tensors
+        states, saved = call.kernel.forward(start, *call.arguments(rows, others), call.keep)
         ctx.call, ctx.kept = call, saved
         ctx.set_materialize_grads(False)
         first, rest = states[1:, :, 0], states[1:, :, 1:]
-        ctx.save_for_backward(states, drives, rows, *others)
+        ctx.save_for_backward(states, start, rows, *others)
         return first, rest
 
     @staticmethod
-    @torch.autograd.function.once_differentiable
     def backward(ctx: Any, first: Tensor | None, rest: Tensor | None) -> tuple[Tensor | None, ...]:
         call: _Call = ctx.call
-        states, drives, rows, *others = ctx.saved_tensors
-        matrices, vectors = others[: call.matrices], others[call.matrices :]
-        if rest is None or rest.shape[2] == 0:
-            cotangents = states.new_zeros(states[1:, :, 0].shape) if first is None else first
-            cotangents = cotangents.unsqueeze(2).contiguous()
-        else:
-            cotangents = states.new_zeros(states[1:].shape)
-            cotangents[:, :, 1:] = rest
-            if first is not None:
-                cotangents[:, :, 0] = first
-        given = (drives, rows, matrices, vectors, call.scalars, call.sizes, call.substeps)
-        found = call.kernel.backward(states, ctx.kept, *given, cotangents)
-        return (None, found.start, found.drives, found.row_scalars, *found.matrices, *found.vectors)
+        if torch._C._are_functorch_transforms_active() or any(
+            c is not None and torch._C._functorch.is_legacy_batchedtensor(c) for c in (first, rest)
+        ):
+            raise UsageError(
+                f"engine {call.engine!r} takes derivatives one after another, no batch of them: expected "
+                "engine='general', or no vmap and no is_grads_batched."
+            )
+        # an operation for torch to see only where somebody may want a derivative of it
+        reverse: Any = _Reverse.apply if torch.is_grad_enabled() else _reversed
+        return None, *reverse(call, ctx.kept, first, rest, *ctx.saved_tensors)
+
+
+class _Reverse(torch.autograd.Function):
+    """`_reversed` as an operation, so that a second derivative is refused and not taken for zero."""
+
+    @staticmethod
+    def forward(ctx: Any, call: _Call, *arguments: Any) -> tuple[Tensor | None, ...]:
+        ctx.engine = call.engine
+        return _reversed(call, *arguments)
+
+    @staticmethod
+    def backward(ctx: Any, *cotangents: Tensor | None) -> tuple[Tensor | None, ...]:
+        raise UsageError(f"engine {ctx.engine!r} has no second derivative: expected engine='general'.")
+
+
+def _reversed(
+    call: _Call,
+    kept: object,
+    first: Tensor | None,
+    rest: Tensor | None,
+    states: Tensor,
+    start: Tensor,
+    rows: Tensor,
+    *others: Tensor,
+) -> tuple[Tensor | None, ...]:
+    """Cotangents of the start, the row scalars, and the others. The start is not read: it stands for what the states
+    depend on."""
+    if rest is None or rest.shape[2] == 0:
+        cotangents = states.new_zeros(states[1:, :, 0].shape) if first is None else first
+        cotangents = cotangents.unsqueeze(2).contiguous()
+    else:
+        cotangents = states.new_zeros(states[1:].shape)
+        cotangents[:, :, 1:] = rest
+        if first is not None:
+            cotangents[:, :, 0] = first
+    found = call.kernel.backward(states, kept, *call.arguments(rows, others), cotangents)
+    driving = (found.drives,) if len(others) == call.matrices + call.vectors + 1 else (None, found.drives)
+    return found.start, found.row_scalars, *found.matrices, *found.vectors, *driving

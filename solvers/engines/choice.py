@@ -71,11 +71,16 @@ def _chosen(
         if not reason:
             return Choice(name)
     if engine != "auto":
-        raise UsageError(
-            f"engine {engine!r} cannot run cell {field.name!r} under {method.name!r}: {reason}. Expected 'auto' or "
-            "'general'."
-        )
+        raise cannot_run(engine, field, method, reason)
     return Choice("general", reason)
+
+
+def cannot_run(engine: str, field: TorchField, method: Method, reason: str) -> UsageError:
+    """The error where the engine asked for is not one that can run."""
+    return UsageError(
+        f"engine {engine!r} cannot run cell {field.name!r} under {method.name!r}: {reason}. Expected 'auto' or "
+        "'general'."
+    )
 
 
 def _common(field: TorchField, backend: Backend, adaptive: bool) -> str:
@@ -135,10 +140,23 @@ def _unknown_functions(step: Step) -> str:
     return "" if supported(values) else "it has a function that no engine prints"
 
 
+def traced(device: torch.device) -> str:
+    """Why no engine may run just now, '' where one may: what torch has to see every operation for."""
+    if torch._C._are_functorch_transforms_active():
+        return "a transform of torch.func follows every operation"
+    if torch.autograd.forward_ad._current_level >= 0:
+        return "forward-mode derivatives follow every operation"
+    if torch._C._get_tracing_state() is not None:
+        return "torch.jit.trace records every operation"
+    return "torch.autocast chooses the precision of products" if torch.is_autocast_enabled(device.type) else ""
+
+
 def solve(
-    engine: str, field: TorchField, y0: Tensor, u: Tensor, method: Method, step: float, substeps: int
+    engine: str, field: TorchField, y0: Tensor, u: Tensor, method: Method, step: float, substeps: int, first: int = 0
 ) -> Solution | Rolled | str:
     """One step of size step / substeps after another, the input held over each `substeps` of them.
+
+    first: how many inputs of the sequence came before u; a `Diverged` counts its time from there.
 
     A text where the engine finds only now that it cannot: why, for the general path to take over.
     """
@@ -149,4 +167,4 @@ def solve(
         return found.reason if isinstance(found, Refusal) else found
     from .autograd import solve_compiled
 
-    return solve_compiled(engine, field, y0, u, method, step, substeps)
+    return solve_compiled(engine, field, y0, u, method, step, substeps, first)

@@ -24,7 +24,7 @@ from torch import Tensor
 
 from ...suite.errors import UsageError
 from . import machine, product, sequence
-from .kernel import Gradients
+from .kernel import Gradients, Projection
 from .plan import Direction, Needs
 from .product import packed, padded
 from .program import Assign, Step
@@ -87,7 +87,8 @@ class CompiledSequence:
 
     Tensors are on the CPU, of the given dtype, contiguous (n hidden units):
 
-    * start (batch, m, n): the m blocks of the state; drives (T, batch, d, n); row_scalars (T, batch, r);
+    * start (batch, m, n): the m blocks of the state; drives (T, batch, d, n) or what they are products of, which is
+      quicker; row_scalars (T, batch, r);
     * matrices (n, width * n) and vectors (n,), in the program's order; scalars: those of the program after h;
     * sizes (T * substeps,): h of every step, float64; step i reads the drive i // substeps;
     * states (T * substeps + 1, batch, m, n), the start first; cotangents (T * substeps, batch, seen, n), of the leading
@@ -106,24 +107,23 @@ class CompiledSequence:
         self.width = machine.width(dtype)
         self.torch_dtype = torch.float32 if dtype == "float32" else torch.float64
 
-        self._functions: dict[tuple[str, bool], _Function] = {}
+        self._functions: dict[tuple[str, bool, bool], _Function] = {}
 
-    def function(self, direction: Direction, keep: bool) -> _Function:
+    def function(self, direction: Direction, keep: bool, projected: bool) -> _Function:
         """Compiled or loaded when it is first needed."""
-        found = self._functions.get((direction, keep))
-        if found is None:
-            found = self._functions[direction, keep] = _compiled(self.step, self.dtype, direction, keep)
-        return found
+        key = (direction, keep, projected)
+        if key not in self._functions:
+            self._functions[key] = _compiled(self.step, self.dtype, *key)
+        return self._functions[key]
 
-    @property
-    def saved(self) -> int:
+    def saved(self, projected: bool) -> int:
         """How many arrays (batch, n) a step keeps for the backward pass where it keeps any."""
-        return self.function("forward", True).needs.saved
+        return self.function("forward", True, projected).needs.saved
 
     def forward(
         self,
         start: Tensor,
-        drives: Tensor,
+        drives: Tensor | Projection,
         row_scalars: Tensor,
         matrices: Sequence[Tensor],
         vectors: Sequence[Tensor],
@@ -153,7 +153,7 @@ class CompiledSequence:
         self,
         states: Tensor,
         saved: Saved | None,
-        drives: Tensor,
+        drives: Tensor | Projection,
         row_scalars: Tensor,
         matrices: Sequence[Tensor],
         vectors: Sequence[Tensor],
@@ -174,7 +174,13 @@ class CompiledSequence:
             )
         start = torch.zeros(*states.shape[1:3], wide, dtype=kind)  # written over, unless there is no step
         run.block[FIELD["seen"]] = seen
-        drive_cotangents = torch.empty(*drives.shape[:-1], wide, dtype=kind)
+        projected = isinstance(drives, Projection)
+        if isinstance(drives, Projection):
+            count, channels = len(self.step.drives), drives.inputs.shape[2]
+            drive_cotangents = start.new_empty(0)
+        else:
+            count, channels = 0, 0
+            drive_cotangents = torch.empty(*drives.shape[:-1], wide, dtype=kind)
         row_scalar_cotangents = torch.zeros(row_scalars.shape, dtype=kind)
         for name, tensor in (("states", states), ("cotangents", cotangents)):
             run.address(FIELD[name], run.widened(tensor))
@@ -184,7 +190,7 @@ class CompiledSequence:
         run.address(FIELD["zeros"], torch.zeros(wide, dtype=kind))
         if saved is not None:
             run.address(FIELD["saved"], saved.buffer)
-        size = sum(self.step.widths) * n * wide + len(vectors) * wide
+        size = (sum(self.step.widths) * n + len(vectors) + channels * count) * wide
         jobs = max(1, min(run.count, SUMS_BYTES // max(1, size * start.element_size())))
         sums = torch.zeros(jobs, size, dtype=kind)
         run.tiles(sums)
@@ -194,9 +200,12 @@ class CompiledSequence:
             found.append(block.reshape(n, width * n))
             at += n * width * wide
         gained = [total[at + k * wide : at + k * wide + n] for k in range(len(vectors))]
-        return Gradients(
-            start[..., :n].contiguous(), drive_cotangents[..., :n].contiguous(), row_scalar_cotangents, found, gained
-        )
+        if projected:
+            whole = total[at + len(vectors) * wide :].view(channels, count, wide)[..., :n]
+            driven = whole.reshape(channels, count * n).t()
+        else:
+            driven = drive_cotangents[..., :n].contiguous()
+        return Gradients(start[..., :n].contiguous(), driven, row_scalar_cotangents, found, gained)
 
 
 class _Run:
@@ -208,7 +217,7 @@ class _Run:
         direction: Direction,
         keep: bool,
         start: Tensor,
-        drives: Tensor,
+        drives: Tensor | Projection,
         row_scalars: Tensor,
         matrices: Sequence[Tensor],
         vectors: Sequence[Tensor],
@@ -219,15 +228,22 @@ class _Run:
         step, kind = kernel.step, kernel.torch_dtype
         batch, _, n = start.shape
         _check(step, kind, start, drives, row_scalars, matrices, vectors, scalars, sizes, substeps)
-        self.function = kernel.function(direction, keep)
+        projected = isinstance(drives, Projection)
+        self.function = kernel.function(direction, keep, projected)
+        inputs = drives.inputs if isinstance(drives, Projection) else drives
         self.n, self.wide, self.kind, self.batch = n, padded(n, kernel.width), kind, batch
         self.rows = tile_rows(batch, n)
         self.count = -(-batch // self.rows)
         self.scratch = self.function.needs.scratch * (self.rows * self.wide + sequence.APART * kernel.width)
         self.held: list[Tensor] = []
         self.block = [0] * (len(sequence.FIELDS) + len(vectors) + 2 * len(matrices))
-        self.block[:NUMBERS] = [0, 0, n, self.wide, batch, len(drives), substeps, 0, *self.function.products]
-        self.address(FIELD["drives"], self.widened(drives))
+        self.block[: NUMBERS - 3] = [0, 0, n, self.wide, batch, len(inputs), substeps, 0]
+        self.block[NUMBERS - 3 : NUMBERS] = [inputs.shape[2] if projected else 0, *self.function.products]
+        if isinstance(drives, Projection):
+            self.address(FIELD["input"], inputs.detach().contiguous())
+            self.address(FIELD["projection"], packed(drives.matrix.detach().t(), len(step.drives), kernel.width))
+        else:
+            self.address(FIELD["drives"], self.widened(drives))
         self.address(FIELD["row_scalars"], row_scalars.detach().contiguous())
         self.address(FIELD["sizes"], torch.from_numpy(np.ascontiguousarray(sizes, np.float64)).to(kind))
         self.address(FIELD["scalars"], torch.tensor([*scalars, 0.0], dtype=kind))
@@ -307,15 +323,15 @@ def _executor(process: int) -> ThreadPoolExecutor:
 
 
 @lru_cache(maxsize=1024)
-def _compiled(step: Step, dtype: str, direction: Direction, keep: bool) -> _Function:
+def _compiled(step: Step, dtype: str, direction: Direction, keep: bool, projected: bool) -> _Function:
     lanes = Lanes(dtype, machine.width(dtype))
-    key = ("sequence", direction, keep, dtype, _written(step))
-    library = machine.load(key, lambda: sequence.text(step, lanes, direction, keep))
+    key = ("sequence", direction, keep, projected, dtype, _written(step))
+    library = machine.load(key, lambda: sequence.text(step, lanes, direction, keep, projected))
     needs = (ctypes.c_int64 * 4)()
     library.function("needs", [ctypes.c_void_p])(ctypes.addressof(needs))
     call = library.function(direction, [ctypes.c_void_p])
-    rows = _product(dtype, "rows") if needs[2] or needs[3] else 0
-    columns = _product(dtype, "columns") if direction == "backward" and step.widths else 0
+    rows = _product(dtype, "rows") if needs[2] or needs[3] or projected else 0
+    columns = _product(dtype, "columns") if direction == "backward" and (step.widths or projected) else 0
     return _Function(call, Needs(needs[0], needs[1], bool(needs[2]), bool(needs[3])), (rows, columns))
 
 
@@ -359,7 +375,7 @@ def _check(
     step: Step,
     kind: torch.dtype,
     start: Tensor,
-    drives: Tensor,
+    drives: Tensor | Projection,
     row_scalars: Tensor,
     matrices: Sequence[Tensor],
     vectors: Sequence[Tensor],
@@ -371,9 +387,15 @@ def _check(
     batch, _, n = start.shape
     expected: list[tuple[str, Tensor, tuple[int, ...]]] = [
         ("start", start, (batch, len(step.state), n)),
-        ("drives", drives, (len(drives), batch, len(step.drives), n)),
-        ("row scalars", row_scalars, (len(drives), batch, len(step.row_scalars))),
     ]
+    if isinstance(drives, Projection):
+        inputs, channels = len(drives.inputs), drives.inputs.shape[-1]
+        expected.append(("inputs", drives.inputs, (inputs, batch, channels)))
+        expected.append(("projection", drives.matrix, (len(step.drives) * n, channels)))
+    else:
+        inputs = len(drives)
+        expected.append(("drives", drives, (inputs, batch, len(step.drives), n)))
+    expected.append(("row scalars", row_scalars, (inputs, batch, len(step.row_scalars))))
     expected += [(f"matrix {k}", t, (n, w * n)) for k, (t, w) in enumerate(zip(matrices, step.widths, strict=False))]
     expected += [(f"vector {k}", t, (n,)) for k, t in enumerate(vectors)]
     for name, tensor, shape in expected:
@@ -383,6 +405,6 @@ def _check(
                 f"{tensor.device}: expected {shape}, {kind} on cpu."
             )
     given = (len(matrices), len(vectors), len(scalars), len(sizes))
-    wanted = (len(step.widths), len(step.vectors), len(step.scalars) - 1, len(drives) * substeps)
+    wanted = (len(step.widths), len(step.vectors), len(step.scalars) - 1, inputs * substeps)
     if given != wanted:
         raise UsageError(f"(matrices, vectors, scalars, sizes) of a compiled sequence are {given}: expected {wanted}.")

@@ -10,8 +10,16 @@ from torch import Tensor
 
 
 @dataclass(frozen=True)
+class Projection:
+    """Drives as products: inputs (T, batch, p) with matrix (d * n, p), which acts from the left."""
+
+    inputs: Tensor
+    matrix: Tensor
+
+
+@dataclass(frozen=True)
 class Gradients:
-    """Cotangents of what `Kernel.forward` reads, in the same shapes."""
+    """Cotangents of what `Kernel.forward` reads, in the same shapes; drives: of a projection, that of its matrix."""
 
     start: Tensor
     drives: Tensor
@@ -23,15 +31,14 @@ class Gradients:
 class Kernel(Protocol):
     """A step over a whole sequence and a whole batch: see `cpu.CompiledSequence` for the tensors."""
 
-    @property
-    def saved(self) -> int:
+    def saved(self, projected: bool) -> int:
         """How many arrays (batch, n) a step keeps for the backward pass where it keeps any."""
         ...
 
     def forward(
         self,
         start: Tensor,
-        drives: Tensor,
+        drives: Tensor | Projection,
         row_scalars: Tensor,
         matrices: Sequence[Tensor],
         vectors: Sequence[Tensor],
@@ -45,7 +52,7 @@ class Kernel(Protocol):
         self,
         states: Tensor,
         saved: Any,
-        drives: Tensor,
+        drives: Tensor | Projection,
         row_scalars: Tensor,
         matrices: Sequence[Tensor],
         vectors: Sequence[Tensor],

@@ -56,7 +56,7 @@ def loop_function(module: Any, lanes: Lanes, step: Step, made: Loop, fetched: Se
             for symbol, head in zip(made.writes, heads[len(reads) :], strict=False):
                 lanes.store(b, values[symbol], head, j)
             for written, head in zip(fetched, heads[len(heads) - len(fetched) :], strict=True):
-                _fetch(b, b.gep(head, [j]), written)
+                fetch(b, b.gep(head, [j]), written)
         for k, place in sums.items():
             operation = made.operations[k]
             assert isinstance(operation, UnitSum)
@@ -67,7 +67,7 @@ def loop_function(module: Any, lanes: Lanes, step: Step, made: Loop, fetched: Se
     return printed
 
 
-def _fetch(b: Builder, pointer: Value, written: bool) -> None:
+def fetch(b: Builder, pointer: Value, written: bool) -> None:
     """Bring the line of an address into the cache, which may be any address."""
     kind = ir.FunctionType(ir.VoidType(), [pointer.type, I32, I32, I32])
     near, data = (3 if written else 2), 1

@@ -2,19 +2,24 @@
 
 An object file is kept under a digest of everything that it depends on: the caller's key, the sources of this folder,
 the versions of llvmlite and LLVM, the processor and its features. Machine code is loaded only from a file that belongs
-to the user, that nobody else may write, and whose checksum is right; anything else is compiled anew.
+to the user, that nobody else may write, and whose checksum is right; anything else is compiled anew. The folder holds
+256 MiB at most. A little over the usual length, for what may be wrong with a file.
 """
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import hashlib
+import itertools
 import os
 import platform
+import re
 import stat
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -33,6 +38,14 @@ LIBM = tuple(
 )
 """The functions of the C library that printed code may call; intrinsics such as llvm.pow end there too."""
 MAGIC = b"odernn object 1\n"
+MOST_BYTES = 256 * 2**20
+"""What the cache folder may hold; above it, the oldest files go."""
+LOOK_EVERY = 32
+"""How many files a process writes before it looks again whether there are too many; it looks after the first."""
+UNFINISHED_SECONDS = 3600.0
+
+_OURS = re.compile(r"[0-9a-f]{40}\.o|\.[a-z0-9_]{8}\.o")  # an object, or one that is being written
+_written = itertools.count()
 
 _lock = threading.RLock()
 _loaded: dict[str, Library] = {}
@@ -81,13 +94,15 @@ def cache_folder() -> Path:
     """Where compiled code is kept: $ODERNN_CACHE, else "odernn" in the platform's folder for caches."""
     chosen = os.environ.get("ODERNN_CACHE")
     if chosen:
-        return Path(chosen)
+        return Path(os.path.expanduser(chosen))
     if sys.platform == "win32":
         base = os.environ.get("LOCALAPPDATA") or os.path.join("~", "AppData", "Local")
     elif sys.platform == "darwin":
         base = os.path.join("~", "Library", "Caches")
     else:
-        base = os.environ.get("XDG_CACHE_HOME") or os.path.join("~", ".cache")
+        base = os.environ.get("XDG_CACHE_HOME") or ""
+        if not os.path.isabs(base):  # the specification of these folders has such a value ignored
+            base = os.path.join("~", ".cache")
     return Path(os.path.expanduser(base)) / "odernn"
 
 
@@ -173,8 +188,10 @@ def _linked(code: bytes) -> Any:
 def _read(path: Path, digest: str) -> bytes | None:
     """The object file at a path, or None where there is none that may be trusted."""
     try:
-        with open(path, "rb") as file:
+        with open(path, "rb", opener=_unhurried) as file:
             status = os.fstat(file.fileno())
+            if not stat.S_ISREG(status.st_mode):
+                return None
             if os.name == "posix" and (status.st_uid != os.getuid() or status.st_mode & (stat.S_IWGRP | stat.S_IWOTH)):
                 return None
             content = file.read()
@@ -182,6 +199,13 @@ def _read(path: Path, digest: str) -> bytes | None:
         return None
     code = content[len(MAGIC) + 32 :]
     return code if content[: len(MAGIC) + 32] == MAGIC + _checksum(digest, code) else None
+
+
+def _unhurried(path: str, flags: int) -> int:
+    """Opens a file without following a last link, and without waiting for the other end of a pipe."""
+    if sys.platform != "win32":
+        flags |= os.O_NOFOLLOW | os.O_NONBLOCK
+    return os.open(path, flags)
 
 
 def _write(path: Path, digest: str, code: bytes) -> None:
@@ -193,10 +217,37 @@ def _write(path: Path, digest: str, code: bytes) -> None:
             with os.fdopen(descriptor, "wb") as file:
                 file.write(MAGIC + _checksum(digest, code) + code)
             os.replace(temporary, path)
-        except OSError:
+        except BaseException:
             os.unlink(temporary)
+            raise
     except OSError:
         return
+    if next(_written) % LOOK_EVERY == 0:
+        _make_room(path.parent)
+
+
+def _make_room(folder: Path) -> None:
+    """Remove the files that were written first, until the rest take `MOST_BYTES` or less, and what a process that was
+    killed left unfinished. Files that are not ours stay, and what cannot be removed is no error."""
+    kept: list[tuple[float, int, str]] = []
+    try:
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                if _OURS.fullmatch(entry.name) and entry.is_file(follow_symlinks=False):
+                    status = entry.stat(follow_symlinks=False)
+                    if not entry.name.startswith("."):
+                        kept.append((status.st_mtime, status.st_size, entry.path))
+                    elif status.st_mtime < time.time() - UNFINISHED_SECONDS:
+                        os.unlink(entry.path)
+    except OSError:
+        return
+    total = sum(size for _, size, _ in kept)
+    for _, size, path in sorted(kept):
+        if total <= MOST_BYTES:
+            return
+        with contextlib.suppress(OSError):
+            os.unlink(path)
+        total -= size
 
 
 def _checksum(digest: str, code: bytes) -> bytes:

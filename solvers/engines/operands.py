@@ -13,6 +13,7 @@ from ...suite.equation import symbols
 from ..cell_field import CellField
 from ..tableaux import Method
 from ..torch_field import TorchField, Weights, affine_flow
+from .kernel import Projection
 from .lowering import lowered
 from .writer import CannotLowerError, Lowered, Operand
 
@@ -109,10 +110,19 @@ class _Equation:
         return affine_flow(J, share * self.h, "cayley" if linear == "cayley" else "exact")
 
 
-def drives_of(field: TorchField, program: Lowered, u: Tensor) -> tuple[Tensor, Tensor]:
-    """What the inputs u (time, batch, input) add: to the program's drives (time, batch, d, n), and its row scalars
-    (time, batch, r)."""
-    time, batch, _ = u.shape
+MOST_CHANNELS = 256
+"""Of inputs whose products a tile computes for itself; the matrix of more would not stay in the cache."""
+
+
+def drives_of(
+    field: TorchField, program: Lowered, u: Tensor, projected: bool = False
+) -> tuple[Tensor | Projection, Tensor]:
+    """What the inputs u (time, batch, input) add: the program's drives (time, batch, d, n), and its row scalars
+    (time, batch, r).
+
+    projected: as a projection where that is possible, which it is not where u needs a gradient.
+    """
+    time, batch, channels = u.shape
     none = u.new_empty(time, batch, 0)
     if program.step.row_scalars:
         return none.unsqueeze(-1).expand(time, batch, 0, field.hidden_size), field.drive(u).contiguous()
@@ -122,4 +132,6 @@ def drives_of(field: TorchField, program: Lowered, u: Tensor) -> tuple[Tensor, T
     rows = field.input_rows()[0]
     # the parameter itself where its order is the program's, so that nothing is copied
     V = field.V if symbols == list(rows) else torch.cat([rows[s] for s in symbols])
+    if projected and channels <= MOST_CHANNELS and not (u.requires_grad and torch.is_grad_enabled()):
+        return Projection(u, V), none
     return torch.nn.functional.linear(u, V).view(time, batch, len(symbols), field.hidden_size), none

@@ -34,11 +34,13 @@ class Needs:
 class Plan:
     """The passes of one step in one direction, and where their arrays lie.
 
-    given: arrays that are somewhere outside of scratch; slots: index in scratch of each of the others.
+    given: arrays that are somewhere outside of scratch; slots: index in scratch of each of the others. projected: the
+    drives are products of the inputs, found in scratch once an input, as are their cotangents.
     """
 
     step: Step
     direction: Direction
+    projected: bool
     passes: tuple[Pass, ...]
     saved: tuple[sympy.Symbol, ...]
     given: Mapping[sympy.Symbol, tuple[str, int]]
@@ -59,20 +61,33 @@ class Plan:
         return found
 
     @property
+    def carried(self) -> int:
+        """The first of the slots that hold the state's cotangent between steps, of a backward plan."""
+        return max(self.slots.values(), default=-1) + 1
+
+    @property
+    def driven(self) -> int:
+        """The first of the slots of projected drives; their cotangents follow."""
+        return self.carried + (2 * len(self.step.state) if self.direction == "backward" else 0)
+
+    @property
+    def reads_drives(self) -> bool:
+        """Whether any pass needs the drives themselves."""
+        return any(symbol in self.step.drives for made in self.passes for symbol in read(made))
+
+    @property
     def needs(self) -> Needs:
         """What the printed function needs of its caller."""
         products = [p for p in self.passes if isinstance(p, Product)]
         return Needs(
-            max(self.slots.values(), default=-1)
-            + 1
-            + (2 * len(self.step.state) if self.direction == "backward" else 0),
+            self.driven + (2 * len(self.step.drives) if self.projected else 0),
             len(self.saved),
             any(not p.transposed for p in products),
             any(p.transposed for p in products),
         )
 
 
-def forward_plan(step: Step, keep: bool) -> Plan:
+def forward_plan(step: Step, keep: bool, projected: bool = False) -> Plan:
     """A step's passes; its results go where the next state is, what is kept where the reverse finds it."""
     saved: tuple[sympy.Symbol, ...] = ()
     if keep:
@@ -89,10 +104,10 @@ def forward_plan(step: Step, keep: bool) -> Plan:
             operations.append(Assign(symbol, source))
         given[symbol] = ("next", b)
     wanted = {s for s, (where, _) in given.items() if where in ("next", "saved")}
-    return _planned(step, "forward", operations, wanted, saved, given)
+    return _planned(step, "forward", projected, operations, wanted, saved, given)
 
 
-def backward_plan(step: Step, keep: bool) -> Plan:
+def backward_plan(step: Step, keep: bool, projected: bool = False) -> Plan:
     """The passes of a step's reverse: its cotangents gain those of the caller, those of a drive sum over substeps."""
     reverse = adjoint.reverse(step, keep)
     step = reverse.step
@@ -108,7 +123,7 @@ def backward_plan(step: Step, keep: bool) -> Plan:
             operations.append(Assign(total, before if symbol is None else before + symbol))
             given |= {total: (where, k), before: (other, k)}
             wanted.add(total)
-    return _planned(step, "backward", operations, wanted, reverse.saved, given)
+    return _planned(step, "backward", projected, operations, wanted, reverse.saved, given)
 
 
 def _fresh(name: str, index: int) -> sympy.Symbol:
@@ -132,6 +147,7 @@ def assigned(operation: Operation | Loop) -> tuple[sympy.Symbol, ...]:
 def _planned(
     step: Step,
     direction: Direction,
+    projected: bool,
     operations: Sequence[Operation],
     wanted: set[sympy.Symbol],
     saved: tuple[sympy.Symbol, ...],
@@ -154,7 +170,7 @@ def _planned(
             if symbol in slots and last.get(symbol, index) == index:
                 free.append(slots[symbol])
         free.sort(reverse=True)
-    return Plan(step, direction, passes, saved, given, slots)
+    return Plan(step, direction, projected and bool(step.drives), passes, saved, given, slots)
 
 
 def read(made: Pass) -> tuple[sympy.Symbol, ...]:

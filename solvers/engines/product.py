@@ -38,22 +38,22 @@ def padded(n: int, width: int) -> int:
 
 
 def packed(matrix: Tensor, groups: int, width: int, transposed: bool = False) -> Tensor:
-    """A matrix (n, groups * n) as `groups` blocks (n, n), each in panels of `PANEL` * width columns, one after another.
+    """A matrix (k, groups * n) as `groups` blocks (k, n), each in panels of `PANEL` * width columns, one after another.
 
-    A panel is (n, its columns), contiguous; columns beyond n are zero. transposed: each block transposed.
+    A panel is (k, its columns), contiguous; columns beyond n are zero. transposed: each block transposed.
     """
-    n = matrix.shape[0]
-    blocks = matrix.detach().reshape(n, groups, n)
+    blocks = matrix.detach().reshape(matrix.shape[0], groups, -1)
     blocks = blocks.permute(1, 2, 0) if transposed else blocks.transpose(0, 1)
+    _, k, n = blocks.shape
     wide, step = padded(n, width), PANEL * width
     if wide > n:
         blocks = torch.nn.functional.pad(blocks, (0, wide - n))
     full = wide // step
-    result = torch.empty(groups, n * wide, dtype=matrix.dtype)
-    head = result[:, : n * full * step].view(groups, full, n, step)
-    head.copy_(blocks[:, :, : full * step].reshape(groups, n, full, step).transpose(1, 2))
+    result = torch.empty(groups, k * wide, dtype=matrix.dtype)
+    head = result[:, : k * full * step].view(groups, full, k, step)
+    head.copy_(blocks[:, :, : full * step].reshape(groups, k, full, step).transpose(1, 2))
     if full * step < wide:
-        result[:, n * full * step :].view(groups, n, width).copy_(blocks[:, :, full * step :])
+        result[:, k * full * step :].view(groups, k, width).copy_(blocks[:, :, full * step :])
     return result
 
 

@@ -16,7 +16,7 @@ from typing import Any
 import sympy
 from llvmlite import ir
 
-from .loops import loop_function
+from .loops import fetch, loop_function
 from .plan import Direction, Plan, backward_plan, forward_plan
 from .product import SEGMENT, signature
 from .program import Loop, Outer, Product, Step
@@ -31,11 +31,14 @@ FIELDS = (
     "inputs",  # time steps of the input, T
     "substeps",  # steps of the method for each
     "seen",  # leading blocks of the state whose cotangents the caller gives; those of the others are zero
+    "channels",  # of the inputs, where drives are projected from them
     "rows_product",  # address of the compiled `product` of that kind
     "columns_product",
     "scratch",  # from here on addresses of numbers: memory of the tile
     "states",  # (T substeps + 1, batch, blocks, wide)
     "drives",  # (T, batch, drives, wide)
+    "input",  # (T, batch, channels)
+    "projection",  # packed (channels, drives * n)
     "row_scalars",  # (T, batch, row scalars)
     "sizes",  # (T substeps,)
     "scalars",  # those after h
@@ -45,9 +48,10 @@ FIELDS = (
     "drive_cotangents",  # like drives, written
     "row_scalar_cotangents",  # like row_scalars, gains
     "zeros",  # (wide,)
-    "sums",  # of the tile: of each matrix (n, width, wide), of each vector (wide,), gains
+    "sums",  # of the tile: of each matrix (n, width, wide), each vector (wide,), projection (channels, drives, wide)
 )
 """The block's first integers; then come the addresses of the vectors, the matrices packed, and those transposed."""
+LINE_BYTES = 64
 APART = 5
 """Registers between arrays in scratch: arrays a power of two apart would fall on the same lines of the cache."""
 
@@ -60,12 +64,14 @@ class Place:
     row: Value
 
 
-def text(step: Step, lanes: Lanes, direction: Direction, keep: bool) -> str:
+def text(step: Step, lanes: Lanes, direction: Direction, keep: bool, projected: bool = False) -> str:
     """LLVM IR of the function named after the direction, and of "needs", which writes its `Needs` as four integers.
 
-    keep: whether the forward pass keeps what the reverse needs (else the reverse computes it again).
+    keep: whether the forward pass keeps what the reverse needs (else the reverse computes it again). projected: the
+    drives are products of the inputs with one matrix, computed a tile and an input at a time, so that they and their
+    cotangents never leave the cache.
     """
-    plan = forward_plan(step, keep) if direction == "forward" else backward_plan(step, keep)
+    plan = (forward_plan if direction == "forward" else backward_plan)(step, keep, projected)
     module = ir.Module(name=direction)
     _Printer(module, lanes, plan).print()
     made, b = function(module, "needs", [I64.as_pointer()])
@@ -102,11 +108,20 @@ class _Printer:
         get = self.fields
         longest = max((len(plan.passes), *plan.step.widths))
         table = slot(b, I64, count=SEGMENT * longest)
-        with loop(b, get["inputs"], name="input") as t, loop(b, get["substeps"], name="substep") as s:
-            if plan.direction == "backward":
-                t = b.sub(b.sub(get["inputs"], ir.Constant(I64, 1)), t)
-                s = b.sub(b.sub(get["substeps"], ir.Constant(I64, 1)), s)
-            _Body(self, b, table, t, s, b.add(b.mul(t, get["substeps"]), s)).print()
+        one, zero = ir.Constant(I64, 1), ir.Constant(I64, 0)
+        backward = plan.direction == "backward"
+        with loop(b, get["inputs"], name="input") as t:
+            t = b.sub(b.sub(get["inputs"], one), t) if backward else t
+            around = _Body(self, b, table, t, zero, zero)
+            if plan.projected:
+                _Body(self, b, table, t if backward else b.add(t, one), zero, zero).fetch_input()
+            if plan.projected and (not backward or plan.reads_drives):
+                around.project()
+            with loop(b, get["substeps"], name="substep") as s:
+                s = b.sub(b.sub(get["substeps"], one), s) if backward else s
+                _Body(self, b, table, t, s, b.add(b.mul(t, get["substeps"]), s)).print()
+            if plan.projected and backward:
+                around.projected_gain()
         b.ret_void()
 
 
@@ -202,7 +217,7 @@ class _Body:
     def carry(self, ahead: int, index: int) -> Place:
         """One of the two sets of arrays for the cotangent of the state, which take turns from step to step."""
         b, blocks = self.b, len(self.printer.plan.step.state)
-        first = max(self.printer.plan.slots.values(), default=-1) + 1
+        first = self.printer.plan.carried
         turn = b.and_(b.add(self.i, ir.Constant(I64, ahead)), ir.Constant(I64, 1))
         return self.scratch(b.add(b.mul(turn, ir.Constant(I64, blocks)), ir.Constant(I64, first + index)))
 
@@ -211,6 +226,11 @@ class _Body:
         return self.over_batch(name, step, len(self.printer.plan.step.state), index)
 
     def drive(self, name: str, index: int) -> Place:
+        plan, b, wide = self.printer.plan, self.b, self.printer.fields["wide"]
+        if plan.projected:
+            count = len(plan.step.drives)
+            start = self.scratch(plan.driven + (count if name == "drive_cotangents" else 0)).pointer
+            return Place(b.gep(start, [b.mul(ir.Constant(I64, index), wide)]), b.mul(ir.Constant(I64, count), wide))
         return self.over_batch(name, self.t, len(self.printer.plan.step.drives), index)
 
     def over_batch(self, name: str, step: Value, count: int, index: int) -> Place:
@@ -244,6 +264,48 @@ class _Body:
             count = ir.Constant(I64, len(inputs))
             sizes = [count, self.table, get["rows"], get["wide"], get["n"]]
             b.call(called, [*sizes, added.pointer, added.row, c.pointer, c.row])
+
+    def input(self) -> Place:
+        """The tile's rows of the input."""
+        b, get = self.b, self.printer.fields
+        row = b.add(b.mul(self.t, get["batch"]), get["first"])
+        return Place(b.gep(get["input"], [b.mul(row, get["channels"])]), get["channels"])
+
+    def fetch_input(self) -> None:
+        """Bring the tile's rows of the input into the cache before they are needed."""
+        b, get, lanes = self.b, self.printer.fields, self.printer.lanes
+        x = self.input()
+        with (
+            loop(b, get["rows"], name="row") as r,
+            loop(b, get["channels"], LINE_BYTES // lanes.size, name="line") as k,
+        ):
+            fetch(b, b.gep(x.pointer, [b.add(b.mul(r, x.row), k)]), False)
+
+    def project(self) -> None:
+        """The drives of an input, one product each."""
+        b, get, printer = self.b, self.printer.fields, self.printer
+        one, zero = ir.Constant(I64, 1), ir.Constant(I64, 0)
+        called = b.inttoptr(get["rows_product"], signature(printer.lanes).as_pointer())
+        size, x = b.mul(get["channels"], get["wide"]), self.input()
+        for k in range(len(printer.plan.step.drives)):
+            right, c = b.gep(get["projection"], [b.mul(ir.Constant(I64, k), size)]), self.drive("drives", k)
+            self.entries([(x.pointer, x.row, right, zero)])
+            nothing = ir.Constant(printer.lanes.pointer, None)
+            b.call(
+                called, [one, self.table, get["rows"], get["wide"], get["channels"], nothing, zero, c.pointer, c.row]
+            )
+
+    def projected_gain(self) -> None:
+        """The cotangent of the projection gains from the drives of an input."""
+        b, get, printer = self.b, self.printer.fields, self.printer
+        step = printer.plan.step
+        called = b.inttoptr(get["columns_product"], signature(printer.lanes).as_pointer())
+        x, y = self.input(), self.drive("drive_cotangents", 0)
+        before = b.mul(ir.Constant(I64, sum(step.widths)), b.mul(get["n"], get["wide"]))
+        c = b.gep(get["sums"], [b.add(before, b.mul(ir.Constant(I64, len(step.vectors)), get["wide"]))])
+        self.entries([(x.pointer, x.row, y.pointer, y.row)])
+        one = ir.Constant(I64, 1)
+        b.call(called, [one, self.table, get["channels"], y.row, get["rows"], c, y.row, c, y.row])
 
     def outer(self, joined: Sequence[Outer]) -> None:
         """The cotangent of a matrix gains from all its uses in one product a block."""

@@ -21,7 +21,7 @@ from ...suite.contracts import Array
 from ...suite.equation import TIME, Equation
 from ...suite.errors import Diverged, UsageError
 from ..adaptive import check_controller
-from ..backends.common import checked_pair, checked_times
+from ..backends.common import checked_grid, checked_pair
 from ..step import stages
 from ..tableau import Tableau
 from . import machine
@@ -97,18 +97,17 @@ class CompiledTrajectories:
             raise UsageError(f"{equation.name} under {tableau.name!r} cannot be compiled: {reason}.")
         machine.width(dtype)  # refuses other dtypes
         self.equation, self.tableau, self.dtype = equation, tableau, dtype
-        self._made: dict[tuple[int, bool], _Code] = {}
         self._parameters = np.array([*equation.parameters.values(), 0.0], dtype=dtype)
 
     def fixed(
-        self, y0: Array, times: Sequence[float] | Array, every: Sequence[int] | None = None, threads: int = 1
+        self, y0: Array, times: Sequence[float] | Array, every: Sequence[int] | Array | None = None, threads: int = 1
     ) -> Trajectories:
         """One step from each time to the next. y0: (batch, dimension) or (dimension,), which is a batch of one.
 
         every: indices of the times whose states are returned, increasing; all by default. Raises `UsageError` for
         times that do not increase, and for a y0 of another shape.
         """
-        start, grid = self._start(y0), _grid(times)
+        start, grid = self._start(y0), checked_grid(times)
         kept = np.concatenate([[0], np.arange(len(grid)) if every is None else np.asarray(every)]).astype(np.int64)
         if np.any(np.diff(kept) < 0) or kept[-1] >= len(grid):
             raise UsageError(f"the indices of {len(grid)} times must increase and be less than {len(grid)}.")
@@ -148,7 +147,7 @@ class CompiledTrajectories:
         """
         check_controller(controller)
         checked_pair(self.tableau, rtol, atol, "native")
-        start, grid = self._start(y0), _grid(times)
+        start, grid = self._start(y0), checked_grid(times)
         batch, n = start.shape
         if len(grid) < 2:
             zeros = np.zeros(batch, dtype=np.int64)
@@ -188,10 +187,14 @@ class CompiledTrajectories:
         return start
 
     def _code(self, width: int, adaptive: bool) -> _Code:
-        if (width, adaptive) not in self._made:
-            shape = (self.equation.state, self.equation.rhs, tuple(self.equation.parameters))
-            self._made[width, adaptive] = _code(shape, self.tableau, self.dtype, width, adaptive)
-        return self._made[width, adaptive]
+        equation, tableau = self.equation, self.tableau
+        shape = (equation.state, equation.rhs, tuple(equation.parameters))
+        key = (shape, id(tableau), self.dtype, width, adaptive)
+        if key not in _CODES:
+            while len(_CODES) >= MOST_CODES:
+                _CODES.pop(next(iter(_CODES)), None)
+            _CODES[key] = (tableau, _code(shape, tableau, self.dtype, width, adaptive))
+        return _CODES[key][1]
 
 
 @final
@@ -201,14 +204,6 @@ class _Code:
 
     functions: tuple[Compiled, ...]
     stages: int
-
-
-def _grid(times: Sequence[float] | Array) -> Array:
-    """The times, checked as `checked_times` does, without a loop where they are right."""
-    grid = np.ascontiguousarray(times, dtype=np.float64)
-    if grid.ndim != 1 or len(grid) == 0 or not np.all(np.isfinite(grid)) or np.any(np.diff(grid) <= 0):
-        return np.array(checked_times(grid.ravel().tolist(), None))
-    return grid
 
 
 def _held(batch: int) -> int:
@@ -221,7 +216,11 @@ def _interleaved(dimension: int) -> int:
     return 2 if dimension <= 8 else 1
 
 
-@lru_cache(maxsize=512)
+MOST_CODES = 512
+_CODES: dict[tuple[Any, ...], tuple[Tableau, _Code]] = {}
+"""By right-hand side and the identity of a tableau, which is kept: hashing all its fractions costs more than steps."""
+
+
 def _code(shape: tuple[Any, ...], tableau: Tableau, dtype: str, width: int, adaptive: bool) -> _Code:
     """What solves an equation of that state, right-hand side and parameters under a tableau."""
     state, rhs, parameters = shape

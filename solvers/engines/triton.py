@@ -25,7 +25,7 @@ import torch
 from torch import Tensor
 
 from ...suite.errors import UsageError
-from .kernel import Gradients
+from .kernel import Gradients, Projection
 from .machine import cache_folder
 from .program import Step
 from .triton_text import Precision, Source, source, unprintable
@@ -120,15 +120,14 @@ class TritonSequence:
         self.step, self.dtype, self.precision = step, dtype, precision
         self.kind = torch.float32 if dtype == "float32" else torch.float64
 
-    @property
-    def saved(self) -> int:
+    def saved(self, projected: bool) -> int:
         """How many arrays (batch, n) a step keeps for the backward pass where it keeps any."""
         return source(self.step, self.dtype, self.precision, True).saved
 
     def forward(
         self,
         start: Tensor,
-        drives: Tensor,
+        drives: Tensor | Projection,
         row_scalars: Tensor,
         matrices: Sequence[Tensor],
         vectors: Sequence[Tensor],
@@ -139,6 +138,7 @@ class TritonSequence:
     ) -> tuple[Tensor, Tensor | None]:
         """The states, and with keep what `backward` then need not compute again."""
         self._check(start, keep)
+        drives = _multiplied(drives)
         printed = source(self.step, self.dtype, self.precision, keep)
         batch, m, n = start.shape
         states = start.new_empty(len(sizes) + 1, batch, m, n)
@@ -152,7 +152,7 @@ class TritonSequence:
         self,
         states: Tensor,
         saved: Tensor | None,
-        drives: Tensor,
+        drives: Tensor | Projection,
         row_scalars: Tensor,
         matrices: Sequence[Tensor],
         vectors: Sequence[Tensor],
@@ -162,6 +162,7 @@ class TritonSequence:
         cotangents: Tensor,
     ) -> Gradients:
         """The discrete adjoint, from the states that `forward` gave and what it kept (None: computed again)."""
+        drives = _multiplied(drives)
         printed = source(self.step, self.dtype, self.precision, saved is not None)
         steps, batch, n = len(sizes), states.shape[1], states.shape[3]
         r, v, inputs = len(self.step.row_scalars), len(self.step.vectors), len(drives)
@@ -264,6 +265,13 @@ class TritonSequence:
                 kernel[(tiles,)](*arguments, batch, inputs, substeps, n, wide, ROWS, **settings)
         else:
             kernel[(tiles,)](*arguments, batch, inputs, substeps, n, wide, ROWS, **settings)
+
+
+def _multiplied(drives: Tensor | Projection) -> Tensor:
+    """Drives as arrays: no kernel here multiplies them out."""
+    if isinstance(drives, Projection):
+        raise UsageError("engine 'triton' takes drives as arrays, not as a projection of the inputs.")
+    return drives
 
 
 def _last(x: Tensor) -> Tensor:

@@ -21,8 +21,9 @@ Run: TypeAlias = Callable[[], Any]
 SHORTEST = 0.02
 """Seconds that a round lasts at least: shorter work is done several times in it."""
 
-PATIENCE = 12.0
-"""Seconds after which one that has had `FEWEST` rounds takes part in no further one."""
+PATIENCE = 6.0
+"""Seconds after which one that has had `FEWEST` rounds takes part in no further one, or a single round where its call
+takes as long by itself."""
 
 FEWEST = 3
 
@@ -63,7 +64,7 @@ def measure(peers: Sequence[Peer], rounds: int, settle: Callable[[], None] = lam
             gc.collect()
             turn = number % max(1, len(clocks))
             for clock in clocks[turn:] + clocks[:turn]:
-                if clock.spent < PATIENCE or len(clock.seconds) < FEWEST:
+                if clock.spent < PATIENCE or len(clock.seconds) < clock.fewest:
                     clock.round()
     finally:
         gc.unfreeze()
@@ -95,6 +96,7 @@ class _Clock:
         settle()
         self.first = self._timed()
         warm = self._timed()
+        self.fewest = FEWEST if warm / self._factor < PATIENCE else 1
         self._calls = max(1, min(10_000, math.ceil(SHORTEST / max(warm / self._factor, 1e-9))))
 
     def round(self) -> None:

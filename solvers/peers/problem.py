@@ -97,7 +97,7 @@ class TrajectoryProblem:
     """y' = f(t, y) from y0 (batch, dimension), or (dimension,), at 0 to `span`, in float64.
 
     steps: so many equal ones of the method, every state reported; or None: adaptive with rtol and atol, y(span) alone.
-    ours: solves it with an engine, "general" or another.
+    ours: of an engine, "general" or another, the function that solves it.
     """
 
     equation: VectorField
@@ -107,7 +107,7 @@ class TrajectoryProblem:
     steps: int | None
     rtol: float
     atol: float
-    ours: Callable[[str], Any]
+    ours: Callable[[str], Callable[[], Any]]
 
     @property
     def tableau(self) -> Tableau:

@@ -18,7 +18,7 @@ from . import ours
 from .clock import Peer, Run, cores, first_call, measure
 from .problem import SequenceProblem, TrajectoryProblem
 from .roster import sequence_peers, trajectory_peers
-from .warm import in_new_process
+from .warm import in_new_process, nothing_compiled
 
 if TYPE_CHECKING:
     from ..field_integrator import FieldIntegrator
@@ -33,14 +33,15 @@ def sequence_timings(solver: Recurrence, workload: Workload, seed: int, peers: b
         raise UsageError(f"cell {solver.spec.cell!r} is timed with work = 'sequence', not {workload.kind!r}.")
     if solver.spec.rtol is not None:
         raise UsageError("speed is measured on a fixed grid: leave out 'rtol'.")
-    with cores(workload.threads):
-        problem = sequence_problem(solver, workload, seed)
-        choice = problem.cell.choice
-        own = _own(choice.name, lambda engine: partial(ours.through, problem, engine))
-        others = sequence_peers(problem) if peers else []
-        found = measure([*own, *others], workload.rounds, _settle(problem.x))
-    warm = partial(in_new_process, sequence_first_call, solver, workload, seed)
-    return _finished(found, choice.name, choice.reason, warm)
+    with nothing_compiled():
+        with cores(workload.threads):
+            problem = sequence_problem(solver, workload, seed)
+            choice = problem.cell.choice
+            own = _own(choice.name, lambda engine: partial(ours.through, problem, engine))
+            others = sequence_peers(problem) if peers else []
+            found = measure([*own, *others], workload.rounds, _settle(problem.x))
+        warm = partial(in_new_process, sequence_first_call, solver, workload, seed)
+        return _finished(found, choice.name, choice.reason, warm)
 
 
 def sequence_first_call(solver: Recurrence, workload: Workload, seed: int) -> float:
@@ -66,14 +67,15 @@ def trajectory_timings(
         raise UsageError(f"cell 'true-field' is timed with work = 'trajectory', not {workload.kind!r}.")
     if solver.spec.method is not None:
         raise UsageError(f"method {solver.spec.method!r} is a library's own: expected a tableau of ours.")
-    with cores(workload.threads):
-        problem = trajectory_problem(solver, workload, equation, start)
-        engine, reason = solver.engine(equation)
-        own = _own(engine, lambda name: partial(_solve_by, problem, name))
-        others = trajectory_peers(problem) if peers else []
-        found = measure([*own, *others], workload.rounds)
-    warm = partial(in_new_process, trajectory_first_call, solver, workload, equation, start)
-    return _finished(found, engine, reason, warm)
+    with nothing_compiled():
+        with cores(workload.threads):
+            problem = trajectory_problem(solver, workload, equation, start)
+            engine, reason = solver.engine(equation, problem.y0.ndim > 1)
+            own = _own(engine, lambda name: partial(_solve_by, problem, name))
+            others = trajectory_peers(problem) if peers else []
+            found = measure([*own, *others], workload.rounds)
+        warm = partial(in_new_process, trajectory_first_call, solver, workload, equation, start)
+        return _finished(found, engine, reason, warm)
 
 
 def trajectory_first_call(solver: FieldIntegrator, workload: Workload, equation: VectorField, start: Array) -> float:
@@ -93,8 +95,9 @@ def trajectory_problem(
     grid = np.linspace(0.0, workload.span, workload.length + 1 if fixed else 2)
     rtol = spec.rtol or 0.0
 
-    def solve(engine: str) -> Any:
-        return replace(solver, spec=replace(spec, engine=engine)).solve(equation, y0, grid)
+    def ours(engine: str) -> Callable[[], Any]:
+        own = replace(solver, spec=replace(spec, engine=engine))
+        return lambda: own.solve(equation, y0, grid)
 
     return TrajectoryProblem(
         equation=equation,
@@ -104,12 +107,13 @@ def trajectory_problem(
         steps=workload.length if fixed else None,
         rtol=rtol,
         atol=rtol if spec.atol is None else spec.atol,
-        ours=solve,
+        ours=ours,
     )
 
 
 def _solve_by(problem: TrajectoryProblem, engine: str) -> Run:
-    return lambda: problem.ours(engine).y[-1]
+    solve = problem.ours(engine)
+    return lambda: solve().y[-1]
 
 
 def _own(engine: str, make: Callable[[str], Callable[[], Run]]) -> list[Peer]:
@@ -123,7 +127,10 @@ def _finished(found: list[Timing], engine: str, reason: str, warm: Callable[[], 
         raise UsageError(f"{found[0].name} cannot be timed: {found[0].reason}")
     if engine == GENERAL:
         return [*found, Timing("odernn compiled", reason=reason)] if reason else found
-    return [replace(found[0], warm=warm()), *found[1:]]
+    try:
+        return [replace(found[0], warm=warm()), *found[1:]]
+    except UsageError as error:  # what was measured is kept
+        return [replace(found[0], reason=f"no warm first call: {error}"), *found[1:]]
 
 
 def _settle(x: torch.Tensor) -> Run:

@@ -17,7 +17,7 @@ from torchdiffeq import odeint
 
 from odernn.solvers.cell import ODERNN
 from odernn.solvers.engines import cuda_graph, triton
-from odernn.solvers.engines.operands import constants, contiguous_columns, operands, program_of
+from odernn.solvers.engines.operands import constants, drives_of, operands, program_of
 from odernn.solvers.engines.triton_text import Precision
 
 HIDDEN, BATCH, STEPS = 128, 64, 1000
@@ -63,10 +63,10 @@ def _triton(precision: Precision) -> Run:
     if reason:
         pytest.skip(reason)
     engine = triton.TritonSequence(program.step, "float32", precision)
-    sizes, rows = np.full(STEPS, STEP), x.new_empty(STEPS, BATCH, 0)
+    sizes = np.full(STEPS, STEP)
 
     def run() -> None:
-        drives = contiguous_columns(field.drive(x), program.drives, HIDDEN)
+        drives, rows = drives_of(field, program, x)
         matrices, vectors = operands(field, program, STEP)
         start = field.initial(BATCH).reshape(BATCH, 1, HIDDEN)
         held = (drives.detach(), rows, matrices, vectors, constants(field, program), sizes, 1)
@@ -75,8 +75,8 @@ def _triton(precision: Precision) -> Run:
         leaf = states.requires_grad_()
         (cotangents,) = torch.autograd.grad(leaf[1:].square().mean(), leaf)
         with torch.no_grad():
-            gained = engine.backward(states.detach(), saved, *held, cotangents)
-        torch.autograd.backward([drives, *matrices], [gained.drives, *gained.matrices])
+            gained = engine.backward(states.detach(), saved, *held, cotangents[1:])
+        torch.autograd.backward([drives, *matrices, *vectors], [gained.drives, *gained.matrices, *gained.vectors])
 
     return run
 

@@ -36,7 +36,8 @@ def problem(batch: int, adaptive: bool, span: float) -> TrajectoryProblem:
 
 
 def solved(given: TrajectoryProblem, engine: str) -> Callable[[], Any]:
-    return lambda: given.ours(engine).y[-1]
+    solve = given.ours(engine)
+    return lambda: solve().y[-1]
 
 
 @pytest.mark.parametrize("batch", [1, 256])

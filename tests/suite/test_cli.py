@@ -12,6 +12,7 @@ import sys
 import time
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -296,8 +297,8 @@ def test_a_terminal_gets_one_live_line(experiment: Path, tmp_path: Path) -> None
 
 
 def test_pace_scales_with_the_work() -> None:
-    def row(updates: int, length: int, cell: str = "leaky", seconds: float = 0.0) -> dict[str, object]:
-        task, solver = {"name": "adding", "length": length}, {"cell": cell, "tableau": "rk4", "backend": "native"}
+    def row(updates: int, length: int, cell: str = "leaky", seconds: float = 0.0, name: str = "adding") -> Any:
+        task, solver = {"name": name, "length": length}, {"cell": cell, "tableau": "rk4", "backend": "native"}
         point = {"task": task, "solver": solver, "budget": {"updates": updates}, "device": "cpu"}
         return {**point, "status": "ok", "cost": {"seconds": seconds}}
 
@@ -308,6 +309,8 @@ def test_pace_scales_with_the_work() -> None:
     assert pace.seconds(row(1, 1, cell="true-field")) == pytest.approx(1.0)
     assert pace.total([row(100, 10)] * 4, jobs=2) == pytest.approx(4.0)
     assert pace.total([row(1, 1, cell="true-field")] * 3) == pytest.approx(3.0)
+    assert pace.seconds(row(300, 5000, name="speed")) == pytest.approx(2.0)  # another task: a point is a point
+    assert pace.seconds(row(100, 20, cell="cornn")) == pytest.approx(4.0)
     assert Pace().total([row(1, 1)]) is None
     assert [duration(s) for s in (7.4, 750, 11100)] == ["0:07", "12:30", "3:05:00"]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import itertools
 import os
 import stat
 import subprocess
@@ -138,6 +139,76 @@ def test_a_folder_that_cannot_be_made_is_no_error(tmp_path: Path, monkeypatch: p
     assert make.calls == 1
 
 
+@pytest.mark.skipif(os.name != "posix", reason="pipes and links of POSIX")
+def test_what_is_no_file_is_neither_waited_for_nor_followed(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    machine.load(("plus", 2.0), Maker(2.0))
+    (kept,) = folder.iterdir()
+    whole = kept.read_bytes()
+    kept.unlink()
+    os.mkfifo(kept, 0o600)  # nobody writes to it: reading would wait for ever
+    make = Maker(2.0)
+    _forget(monkeypatch)
+    assert _value(machine.load(("plus", 2.0), make)) == 3.0
+    elsewhere = folder.parent / "elsewhere"
+    elsewhere.write_bytes(whole)
+    kept.unlink()
+    kept.symlink_to(elsewhere)
+    _forget(monkeypatch)
+    assert _value(machine.load(("plus", 2.0), make)) == 3.0
+    assert make.calls == 2
+    assert not kept.is_symlink()
+    assert elsewhere.read_bytes() == whole
+
+
+@pytest.mark.parametrize("fault", [OSError(28, "No space left on device"), KeyboardInterrupt()])
+def test_a_write_that_fails_leaves_nothing(folder: Path, monkeypatch: pytest.MonkeyPatch, fault: BaseException) -> None:
+    def replace(source: str, target: str) -> None:
+        raise fault
+
+    monkeypatch.setattr(os, "replace", replace)
+    if isinstance(fault, OSError):
+        assert _value(machine.load(("plus", 2.0), Maker(2.0))) == 3.0
+    else:
+        with pytest.raises(KeyboardInterrupt):
+            machine.load(("plus", 2.0), Maker(2.0))
+    assert list(folder.iterdir()) == []
+
+
+def test_the_oldest_files_go_and_nothing_that_is_not_ours(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder.mkdir()
+    old = [folder / f"{k:040x}.o" for k in range(4)]
+    for age, path in enumerate(old):
+        path.write_bytes(bytes(1000))
+        os.utime(path, (1000.0 * (age + 1), 1000.0 * (age + 1)))
+    others = [folder / name for name in ("notes.txt", "mine.o", "0.o", ".hidden.o")]
+    for path in others:
+        path.write_bytes(bytes(5000))
+        os.utime(path, (1.0, 1.0))
+    torn, new = folder / ".abcd_123.o", folder / ".abcd_124.o"  # of a killed process, of one that writes right now
+    torn.write_bytes(b"")
+    os.utime(torn, (1.0, 1.0))
+    new.write_bytes(b"")
+    monkeypatch.setattr(machine, "_written", itertools.count())
+    sizes = len(machine._compiled(_plus(2.0))) + len(machine.MAGIC) + 32
+    monkeypatch.setattr(machine, "MOST_BYTES", sizes + 2000)
+    machine.load(("plus", 2.0), Maker(2.0))
+    (written,) = {*folder.iterdir()} - {*old, *others, new}
+    assert [path.exists() for path in old] == [False, False, True, True]
+    assert all(path.exists() for path in (*others, new, written))
+    assert not torn.exists()
+
+
+def test_files_that_cannot_be_removed_are_no_error(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def unlink(path: str) -> None:
+        raise PermissionError(13, "in use", path)
+
+    monkeypatch.setattr(machine, "_written", itertools.count())
+    monkeypatch.setattr(machine, "MOST_BYTES", 0)
+    monkeypatch.setattr(os, "unlink", unlink)
+    assert _value(machine.load(("plus", 2.0), Maker(2.0))) == 3.0
+    assert len(list(folder.iterdir())) == 1
+
+
 def test_threads_compile_a_key_once(folder: Path) -> None:
     make = Maker(4.0)
     with ThreadPoolExecutor(8) as pool:
@@ -175,8 +246,13 @@ def test_the_cache_folder_follows_the_platform(monkeypatch: pytest.MonkeyPatch) 
     assert machine.cache_folder() == Path("/somewhere/odernn")
     monkeypatch.setattr(sys, "platform", "darwin")
     assert machine.cache_folder() == Path.home() / "Library" / "Caches" / "odernn"
+    monkeypatch.setattr(sys, "platform", "linux")
+    monkeypatch.setenv("XDG_CACHE_HOME", "relative")
+    assert machine.cache_folder() == Path.home() / ".cache" / "odernn"
     monkeypatch.setenv("ODERNN_CACHE", "/elsewhere")
     assert machine.cache_folder() == Path("/elsewhere")
+    monkeypatch.setenv("ODERNN_CACHE", "~/elsewhere")
+    assert machine.cache_folder() == Path.home() / "elsewhere"
 
 
 def test_lanes_fill_a_register() -> None:

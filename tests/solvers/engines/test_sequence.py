@@ -5,8 +5,8 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from pathlib import Path, replace
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -17,6 +17,7 @@ from torch import Tensor
 
 from odernn.solvers.engines import cpu, machine
 from odernn.solvers.engines.cpu import CompiledSequence, Gradients, tile_rows
+from odernn.solvers.engines.kernel import Projection
 from odernn.solvers.engines.program import Assign, H, Product, Step
 from odernn.solvers.engines.vector import Lanes
 from odernn.suite.errors import UsageError
@@ -323,9 +324,36 @@ def test_a_warm_start_prints_and_derives_nothing(tmp_path: Path, monkeypatch: py
         "    def text(*arguments): raise SystemExit('printed again')\n"
         "    sequence.text = text\n"
         "for direction, keep in (('forward', True), ('backward', True), ('backward', False)):\n"
-        "    cpu._compiled(step, 'float64', direction, keep)\n"
+        "    cpu._compiled(step, 'float64', direction, keep, False)\n"
     )
     monkeypatch.setenv("ODERNN_CACHE", str(tmp_path))
     for refuse, seed in ((False, "1"), (True, "2")):
         monkeypatch.setenv("PYTHONHASHSEED", seed)
         subprocess.run([sys.executable, "-c", code.format(refuse=refuse)], check=True, timeout=100)
+
+
+@pytest.mark.parametrize("keep", [True, False])
+@pytest.mark.parametrize(("n", "batch", "channels"), [(1, 1, 1), (5, 7, 3), (16, 33, 40), (33, 16, 17)])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_drives_as_products_of_the_inputs(n: int, batch: int, channels: int, keep: bool, dtype: str) -> None:
+    """The same states and cotangents as with drives that torch multiplies out, one input for two substeps; the matrix
+    gains inputs^T cotangent."""
+    kind = getattr(torch, dtype)
+    for step in (leaky_rk4(), lstm(), oscillator()):
+        one = case(step, n, batch, inputs=5, substeps=2)
+        torch.manual_seed(1)
+        x = torch.randn(5, batch, channels, dtype=torch.float64)
+        V = torch.randn(len(step.drives) * n, channels, dtype=torch.float64)
+        one.drives = (x @ V.t()).view(5, batch, len(step.drives), n)
+        expected, gradients = one.reference()
+        start, rows, *others = (t.detach().to(kind) for t in [one.start, one.row_scalars, *one.matrices, *one.vectors])
+        m = len(one.matrices)
+        common = (Projection(x.to(kind), V.to(kind)), rows, others[:m], others[m:], one.scalars, one.sizes, 2)
+        kernel = CompiledSequence(step, dtype)
+        states, saved = kernel.forward(start, *common, keep)
+        found = kernel.backward(states, saved, *common, one.cotangents[1:].to(kind))
+        gained = torch.einsum("tbdn,tbp->dnp", gradients[1], x).reshape(V.shape)
+        whole = [found.start, found.drives, *found.matrices, *found.vectors]
+        against = [gradients[0], gained, *gradients[3:]]
+        for a, b in zip([states, *whole], [expected, *against], strict=True):
+            assert torch.allclose(a.double(), b.detach(), rtol=TOLERANCE[dtype], atol=TOLERANCE[dtype] * 10)

@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 
 from odernn.solvers.cell import ODERNN
-from odernn.solvers.engines.operands import constants, contiguous_columns, operands, program_of
+from odernn.solvers.engines.operands import constants, drives_of, operands, program_of
 from odernn.solvers.engines.program import Assign, H, Product, Step
 from odernn.solvers.engines.triton import TritonSequence, available, interpreted, padded, refusal
 from odernn.solvers.engines.triton_text import source, unprintable
@@ -76,12 +76,13 @@ def run(
         states.append(reference(states[-1], drives[at], rows[at], matrices, vectors, float(h)))
     expected = torch.stack(states)
     weight = drawn("cotangents", *expected.shape).to(dtype)
+    weight[0] = 0.0  # the start's own cotangent is the caller's
     slopes = torch.autograd.grad((expected * weight).sum(), leaves, allow_unused=True)
     engine = TritonSequence(step, str(dtype).removeprefix("torch."))
     held = [drives, rows, matrices, vectors, list(scalars), sizes, substeps]
     with torch.no_grad():
         found, saved = engine.forward(start, *held, keep)
-        gained = engine.backward(found, saved, *held, weight)
+        gained = engine.backward(found, saved, *held, weight[1:])
     assert (saved is not None) == keep
     compare(found, expected.detach())
     gradients = [gained.start, gained.drives, gained.row_scalars, *gained.matrices, *gained.vectors]
@@ -96,7 +97,7 @@ def leaky(y: Tensor, drive: Tensor, W: Tensor) -> Tensor:
 
 def classical(y: Tensor, drives: Tensor, rows: Tensor, W: list[Tensor], v: list[Tensor], h: float) -> Tensor:
     """The classical Runge-Kutta method, written out."""
-    drive, x = drives[:, 0], y[:, 0]
+    drive, x = drives[:, 0] + v[0], y[:, 0]  # the bias is a vector of the program
     k1 = leaky(x, drive, W[0])
     k2 = leaky(x + h / 2 * k1, drive, W[0])
     k3 = leaky(x + h / 2 * k2, drive, W[0])
@@ -194,17 +195,18 @@ def test_cells_against_the_general_path(name: str, method: str) -> None:
     u = drawn("inputs", 4, 3, 2)
     expected = cell.trajectory(u)
     weight = drawn("weight", *expected.shape)
+    weight[0] = 0.0
     parameters = list(cell.field.parameters())
     slopes = torch.autograd.grad((expected * weight).sum(), parameters, allow_unused=True)
     program = program_of(cell.field, cell.tableau)
     matrices, vectors = operands(cell.field, program, cell.step)
-    drives = contiguous_columns(cell.field.drive(u), program.drives, 6)
+    drives = drives_of(cell.field, program, u)[0]
     start = cell.field.initial(3).reshape(3, cell.blocks, 6)
     engine = TritonSequence(program.step, "float64")
     held = [drives, u.new_empty(4, 3, 0), matrices, vectors, constants(cell.field, program), np.full(4, 0.5), 1]
     with torch.no_grad():
         states, saved = engine.forward(start, *held, True)
-        gained = engine.backward(states, saved, *held, weight)
+        gained = engine.backward(states, saved, *held, weight[1:])
     compare(states, expected.detach())
     found = torch.autograd.grad(
         [drives, *matrices, *vectors], parameters, [gained.drives, *gained.matrices, *gained.vectors], allow_unused=True
