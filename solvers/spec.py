@@ -14,7 +14,7 @@ from ..suite.catalogue import entries as catalogued
 from ..suite.catalogue import load
 from ..suite.errors import MissingPackage, UsageError, nearest, unknown
 from .backends import find_backend
-from .engines import checked_engine
+from .engines import ON_GPU, checked_engine
 from .field import CustomField, EquationField, Scheme
 from .fields import field_of
 from .forecasters import FORECASTERS, rung_of
@@ -320,6 +320,10 @@ def validate(entries: Mapping[str, Any], task: Mapping[str, Any], device: str = 
         raise UsageError(f"task 'footprint' measures the memory of the process, not that of {device!r}.")
     if spec.cell == TRUE_FIELD and name in ("copying", "adding"):
         raise UsageError(f"task {name!r} has no field of its own: cell 'true-field' cannot run it.")
+    if spec.engine in ON_GPU and not device.startswith("cuda"):
+        raise UsageError(
+            f"engine {spec.engine!r} runs on an NVIDIA GPU, not on {device}: expected 'auto' or 'general'."
+        )
     if spec.backend == "scipy" and spec.rtol is not None and spec.rtol < SCIPY_RTOL:
         raise UsageError(f"rtol is {spec.rtol:g}: SciPy raises what is below {SCIPY_RTOL:.3g}, expected at least that.")
     if spec.cell == TRUE_FIELD and spec.backend == "scipy" and dtype != "float64":

@@ -278,8 +278,8 @@ class Timing:
     """Of one way to do a workload: seconds of every round, and of the first call, with what is compiled in it.
 
     warm: seconds of the first call in a new process, which finds on disk what was compiled before; of compiled engines
-    of ours alone. reason: why it was not measured, or why warm was not; '' where all was. operations: floating-point operations of the matrix
-    products, of the entries that carry out these alone; else 0.
+    of ours alone. reason: why it was not measured, or why warm was not; '' where all was. operations: floating-point
+    operations of the matrix products, of the entries that carry out these alone; else 0.
     """
 
     name: str

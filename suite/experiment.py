@@ -28,6 +28,8 @@ NAMES = ("task.name", "solver.cell", "solver.tableau", "solver.backend")
 LATER = ("decay",)
 """Budget keys younger than published rows: a point has them only where they are given, so that its id stays."""
 
+BACKEND, NATIVE, ENGINE = "solver.backend", "native", "solver.engine"
+
 TRUE_FIELD = "true-field"
 """The cell that learns nothing."""
 
@@ -58,11 +60,14 @@ class Experiment:
     def with_axis(self, axis: str, values: Sequence[Any]) -> Experiment:
         """The experiment with an axis replaced in every grid that has it.
 
-        axis: "solver.step", or "step" where only one section has such a key; budget keys are in every grid. "seeds"
-        of one number is a number of seeds, as in a file. Raises `UsageError` for an axis that no grid has (with the
-        nearest) or that is ambiguous.
+        axis: "solver.step", or "step" where only one section has such a key; budget keys are in every grid, and
+        "solver.engine" is in those of the native backend, which alone has engines, whether the file names it or not.
+        "seeds" of one number is a number of seeds, as in a file. Raises `UsageError` for an axis that no grid has (with
+        the nearest) or that is ambiguous.
         """
         known = {key for grid in self.grids for key in grid} | {f"budget.{key}" for key in _budget()}
+        if any(NATIVE in grid.get(BACKEND, ()) for grid in self.grids):
+            known.add(ENGINE)
         if axis == "seeds":
             axis, values = "seed", _seeds(values[0] if len(values) == 1 else list(values), "axis 'seeds'")
         hits = sorted(key for key in known if key == axis or key.partition(".")[2] == axis)
@@ -74,6 +79,8 @@ class Experiment:
         (key,) = hits
         _check(key, tuple(values), f"axis {axis!r}")
         everywhere = key.startswith("budget.")
+        if key == ENGINE:
+            return replace(self, grids=tuple(part for grid in self.grids for part in _on_engines(grid, tuple(values))))
         grids = tuple({**grid, key: tuple(values)} if everywhere or key in grid else grid for grid in self.grids)
         return replace(self, grids=grids)
 
@@ -96,6 +103,20 @@ class Experiment:
                 name = ".".join(part if re.fullmatch(r"[\w-]+", part, re.ASCII) else _toml(part) for part in parts)
                 lines.append(f"{name} = {_toml(values[0] if bare else list(values))}")
         return "\n".join(lines) + "\n"
+
+
+def _on_engines(grid: Mapping[str, Axis], engines: Axis) -> list[Mapping[str, Axis]]:
+    """The grid's points of the native backend on these engines, then the others as they are."""
+    if ENGINE in grid:
+        return [{**grid, ENGINE: engines}]
+    backends = grid.get(BACKEND, ())
+    others = tuple(name for name in backends if name != NATIVE)
+    parts: list[Mapping[str, Axis]] = []
+    if NATIVE in backends:
+        parts.append({**grid, BACKEND: (NATIVE,), ENGINE: engines})
+    if others or not backends:
+        parts.append({**grid, BACKEND: others} if others else grid)
+    return parts
 
 
 def load_experiment(name: str | Path) -> Experiment:

@@ -126,7 +126,9 @@ def _mark(ax: Axes, y: int, line: dict[str, Any]) -> None:
     if np.isfinite(ends).all():
         ax.plot(ends, [y, y], color=look["color"], linewidth=2.4, alpha=0.45, solid_capstyle="butt")
     ax.plot([middle], [y], linestyle="none", **look)
-    ratio = "ours" if line["role"] == "ours" else f"{line['times ours']:.3g}×" + (", faster" if faster else "")
+    times = line["times ours"]
+    ratio = f"{times:.3g}×" if times < 1000 else f"{times:.0f}×"
+    ratio = "ours" if line["role"] == "ours" else ratio + (", faster" if faster else "")
     if line["role"] != "ours" and not np.isfinite(line["times ours"]):
         ratio = ""
     weight = "bold" if line["role"] == "ours" else "normal"

@@ -7,7 +7,7 @@ import math
 import pandas as pd
 
 from ..pieces import Table
-from ..timings import timings
+from ..timings import WORKLOAD, timings
 
 COLUMNS = (
     *("workload", "work", "cell", "system", "tableau", "step", "options", "hidden", "batch", "length", "threads"),
@@ -35,6 +35,7 @@ def build(frame: pd.DataFrame) -> pd.DataFrame:
     lines = timings(frame)
     if lines.empty:
         return pd.DataFrame(columns=list(COLUMNS))
+    lines = once(lines)
     each = zip(lines["role"], lines["times ours"], lines["seconds"], strict=True)
     lines["standing"] = [standing(*key) for key in each]
     lines.loc[lines["role"] == "", "standing"] = lines["status"]
@@ -44,6 +45,13 @@ def build(frame: pd.DataFrame) -> pd.DataFrame:
     sizes = ["threads", "work", "system", "cell", "tableau", "step", "options", "hidden", "batch", "length", "workload"]
     places = ["device", "dtype", *sizes, "engine", "milliseconds"]
     return lines.sort_values(places, kind="stable", na_position="last")[list(COLUMNS)]
+
+
+def once(lines: pd.DataFrame) -> pd.DataFrame:
+    """Without what a workload took by itself where it was measured beside its peers too."""
+    beside = lines["peers"].astype(bool)
+    timed = (beside & (lines["role"] != "")).groupby([lines[name] for name in WORKLOAD], dropna=False)
+    return lines[beside | ~timed.transform("any")].copy()
 
 
 def standing(role: str, times: float, seconds: float) -> str:

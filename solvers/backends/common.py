@@ -68,7 +68,8 @@ def checked_grid(times: Any) -> npt.NDArray[np.float64]:
     grid = np.array(times, dtype=np.float64)
     if grid.ndim != 1:
         raise UsageError(f"the times have shape {grid.shape}: expected one time after another, (times,).")
-    if not len(grid) or not np.isfinite(grid).all() or (grid[1:] <= grid[:-1]).any():
+    right = len(grid) > 0 and math.isfinite(grid[0]) and math.isfinite(grid[-1])
+    if not right or not (grid[1:] > grid[:-1]).all():
         checked_times(grid.tolist(), None)
     return grid
 

@@ -12,6 +12,9 @@ from ...suite.errors import unknown
 
 ENGINES = ("auto", "general", "cpu", "cuda-graph", "triton")
 
+ON_GPU = ("cuda-graph", "triton")
+"""Those of them that need a CUDA device."""
+
 
 def checked_engine(name: object) -> str:
     """The name itself. Raises `UsageError` for no engine's, with the nearest."""

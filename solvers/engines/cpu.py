@@ -10,11 +10,10 @@ import ctypes
 import os
 import threading
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import count
 
 import numpy as np
 import numpy.typing as npt
@@ -290,20 +289,30 @@ class _Run:
                 blocks[bounds[job] : bounds[job + 1], FIELD["sums"]] = sums[job].data_ptr()
         threads = min(torch.get_num_threads(), jobs)
         size, first, scratch_at = blocks.strides[0], blocks.ctypes.data, FIELD["scratch"]
-        queue = count()
 
-        def work() -> None:
+        def work(queue: Iterator[int]) -> None:
             scratch = _pool.take(self.scratch, self.kind)
-            while (job := next(queue)) < jobs:
+            for job in queue:
                 for tile in range(bounds[job], bounds[job + 1]):
                     blocks[tile, scratch_at] = scratch.data_ptr()
                     self.function.call(first + tile * size)
             _pool.give(scratch)
 
-        helpers = [_executor(os.getpid()).submit(work) for _ in range(threads - 1)]
-        work()
+        _share(work, jobs, threads)
+
+
+def _share(work: Callable[[Iterator[int]], None], jobs: int, threads: int) -> None:
+    """Have so many threads take jobs from one queue. When it returns or raises, none of them is at work any more."""
+    queue = iter(range(jobs))
+    helpers = [_executor(os.getpid()).submit(work, queue) for _ in range(threads - 1)]
+    try:
+        work(queue)
+    finally:  # an interrupt has no further job begun, and the memory stays until nobody writes to it
+        for _ in queue:
+            pass
         for helper in helpers:
-            helper.result()
+            if not helper.cancel():
+                helper.result()
 
 
 def tile_rows(batch: int, n: int) -> int:

@@ -67,7 +67,8 @@ def constants(field: TorchField, program: Lowered) -> list[float]:
     """The numbers of the program's scalars after h."""
     if not isinstance(field, CellField):
         return []
-    return [float(field.constants[symbol]) for symbol in program.constants]
+    known = dict(field.constant_values)  # as the general path was printed with them
+    return [float(known[symbol]) for symbol in program.constants]
 
 
 class _Equation:

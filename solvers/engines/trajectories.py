@@ -119,10 +119,10 @@ class CompiledTrajectories:
         stride, samples = columns.shape[1], len(kept) - 1
         out = np.empty((samples, n, stride), dtype=self.dtype)
         sizes = np.diff(grid)
-        shared = [kept, grid, sizes, self._parameters, columns, out]
+        addresses = [_address(a) for a in (kept, grid, sizes, self._parameters, columns, out)]
 
         def part(first: int, last: int) -> None:
-            run(first, last, stride, samples, *(a.ctypes.data for a in shared))
+            run(first, last, stride, samples, *addresses)
 
         _spread(part, stride, width, threads)
         steps = np.full(batch, len(sizes), dtype=np.int64)
@@ -161,15 +161,18 @@ class CompiledTrajectories:
         reals, counts = np.zeros((len(REALS), stride)), np.zeros((len(COUNTS), stride), dtype=np.int64)
         arrays = np.concatenate([columns, np.zeros_like(columns)])
         tolerances = np.array([rtol, atol], dtype=self.dtype)
-        shared = [a.ctypes.data for a in (grid, tolerances, self._parameters, reals, counts, arrays, out)]
+        shared = [_address(a) for a in (grid, tolerances, self._parameters, reals, counts, arrays, out)]
         limit = max(1, ATTEMPTS * width // stride)
         chosen = int(controller == "pi")
         status = counts[COUNTS.index("status")]
+        whole: Array = np.isfinite(columns)
+        lost = None if whole.all() else np.any(~whole, axis=0)
 
         def part(first: int, last: int) -> None:
             begin(first, last, stride, len(grid), limit, chosen, *shared)
-            status[first:last][~np.all(np.isfinite(columns[:, first:last]), axis=0)] = LOST_AT_START
-            while np.any(status[first:last] == RUNNING):
+            if lost is not None:
+                status[first:last][lost[first:last]] = LOST_AT_START
+            while (status[first:last] == RUNNING).any():
                 proceed(first, last, stride, len(grid), limit, chosen, *shared)
 
         _spread(part, stride, width, threads)
@@ -235,9 +238,17 @@ def _code(shape: tuple[Any, ...], tableau: Tableau, dtype: str, width: int, adap
     return _Code((library.function("fixed", [*[ctypes.c_int64] * 4, *[ctypes.c_void_p] * 6]),), len(method))
 
 
+def _address(array: Array) -> int:
+    """Where its numbers lie; a third of the time that `array.ctypes` takes."""
+    address: int = array.__array_interface__["data"][0]
+    return address
+
+
 def _padded(start: Array, width: int) -> Array:
     """(dimension, batch), the last trajectory repeated up to a multiple of the width."""
     batch = len(start)
+    if batch % width == 0:
+        return np.ascontiguousarray(start.T)
     chosen = np.minimum(np.arange(batch + -batch % width), batch - 1)
     return np.ascontiguousarray(start[chosen].T)
 

@@ -37,6 +37,7 @@ def sequence_timings(solver: Recurrence, workload: Workload, seed: int, peers: b
         with cores(workload.threads):
             problem = sequence_problem(solver, workload, seed)
             choice = problem.cell.choice
+            solver.ran[choice.name] = choice.reason
             own = _own(choice.name, lambda engine: partial(ours.through, problem, engine))
             others = sequence_peers(problem) if peers else []
             found = measure([*own, *others], workload.rounds, _settle(problem.x))
@@ -71,6 +72,7 @@ def trajectory_timings(
         with cores(workload.threads):
             problem = trajectory_problem(solver, workload, equation, start)
             engine, reason = solver.engine(equation, problem.y0.ndim > 1)
+            solver.ran[engine] = reason
             own = _own(engine, lambda name: partial(_solve_by, problem, name))
             others = trajectory_peers(problem) if peers else []
             found = measure([*own, *others], workload.rounds)
@@ -96,7 +98,7 @@ def trajectory_problem(
     rtol = spec.rtol or 0.0
 
     def ours(engine: str) -> Callable[[], Any]:
-        own = replace(solver, spec=replace(spec, engine=engine))
+        own = replace(solver, spec=replace(spec, engine=engine), ran={})  # the row tells of the first alone
         return lambda: own.solve(equation, y0, grid)
 
     return TrajectoryProblem(

@@ -60,6 +60,8 @@ def made(name: str, cell: str, hidden: int, batch: int, steps: int) -> Run:
 def test_forward_and_backward(benchmark: Any, cell: str, hidden: int, batch: int, name: str, threads: int) -> None:
     if threads > len(allowed_cores()):
         pytest.skip("fewer cores than threads")
+    if benchmark.disabled and name == "diffrax":
+        pytest.skip("takes seconds to compile; tests/solvers/test_peers.py has it")
     hidden, batch, steps = TINY if benchmark.disabled else (hidden, batch, STEPS)
     benchmark.group = f"{cell}, {METHODS[cell][0]}, {steps} steps, hidden {hidden}, batch {batch}, {threads} threads"
     with cores(threads):

@@ -216,3 +216,50 @@ def test_conformance_is_refused_in_single_precision() -> None:
     validate(entries, {"name": "conformance"}, "cpu", "float64")
     with pytest.raises(UsageError, match="float64"):
         validate(entries, {"name": "conformance"}, "cpu", "float32")
+
+
+@pytest.mark.parametrize("entries", [{"steps": 3}, {"step": 0.07}, {}], ids=["steps", "step", "as given"])
+def test_compiled_code_takes_the_grid_of_the_general_path(entries: dict[str, float]) -> None:
+    t = 5.0 + np.array([0.0, 0.3, 0.35, 1.0])
+    for start in (Y0, np.stack([Y0, 2 * Y0, -Y0]), np.ones((2, 3, 2)), np.ones((0, 2))):
+        general = solver(engine="general", **entries).solve(driven(), start, t)
+        auto = solver(**entries)
+        compiled = auto.solve(driven(), start, t)
+        assert auto.engines() == ({"cpu": ""} if start.size else {"general": ""})
+        np.testing.assert_allclose(compiled.y, general.y, rtol=1e-12)
+        assert compiled.y.shape == (4, *start.shape)
+        assert (compiled.f_calls, compiled.accepted) == (general.f_calls, general.accepted)
+
+
+def test_a_grid_of_steps_ends_at_the_times_given() -> None:
+    t = np.array([-1.0, -0.1, 0.0, 0.25])
+    times, every = solver(step=0.25)._grid(t)
+    np.testing.assert_allclose(times, [-1.0, -0.775, -0.55, -0.325, -0.1, 0.0, 0.25], rtol=1e-15)
+    assert times[every].tolist() == t.tolist()
+    assert every.tolist() == [0, 4, 5, 6]
+    assert solver(steps=2)._grid(t)[1].tolist() == [0, 2, 4, 6]
+
+
+@pytest.mark.parametrize("engine", ["cpu", "general"])
+@pytest.mark.parametrize("shape", [(), (1,), (3,), (4, 3)])
+def test_a_start_of_another_dimension(engine: str, shape: tuple[int, ...]) -> None:
+    with pytest.raises(UsageError, match=r"expected \(2,\), or several such, for driven"):
+        solver(engine=engine).solve(driven(), np.ones(shape), np.array([0.0, 1.0]))
+
+
+@pytest.mark.parametrize("engine", ["cpu", "general"])
+@pytest.mark.parametrize("steps", [1, 40])
+def test_where_a_fixed_grid_is_lost(engine: str, steps: int) -> None:
+    """y' = y^2 from 1 ends at t = 1: the step that is lost and its time are told by every engine alike."""
+    (y,) = symbols("y")
+    t = np.linspace(0.0, 40.0, 41)
+    with pytest.raises(Diverged) as lost:
+        solver(engine="general", steps=steps).solve(Equation("blow-up", (y,), (y**2,)), np.ones(1), t)
+    with pytest.raises(Diverged, match=r"at step \d+, t = ") as found:
+        solver(engine=engine, steps=steps).solve(Equation("blow-up", (y,), (y**2,)), np.ones((3, 1)), t)
+    assert str(found.value) == str(lost.value)
+
+
+def test_times_of_two_axes() -> None:
+    with pytest.raises(UsageError, match=r"the times have shape \(1, 2\)"):
+        solver().solve(driven(), Y0, np.array([[0.0, 1.0]]))

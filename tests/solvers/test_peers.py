@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,11 +20,13 @@ from torch.utils.flop_counter import FlopCounterMode
 from odernn.solvers.cell import ODERNN
 from odernn.solvers.field_integrator import FieldIntegrator
 from odernn.solvers.peers import (
+    clock,
     diffrax,
     jax_scan,
     ours,
     products,
     scipy,
+    timing,
     torch_library,
     torch_loop,
     torchdiffeq,
@@ -33,7 +36,7 @@ from odernn.solvers.peers.clock import Peer, Run, cores, measure
 from odernn.solvers.peers.problem import SequenceProblem, TrajectoryProblem
 from odernn.solvers.peers.roster import BEST, FLOOR, floors, sequence_peers, trajectory_peers
 from odernn.solvers.peers.timing import trajectory_problem
-from odernn.solvers.peers.warm import in_new_process
+from odernn.solvers.peers.warm import in_new_process, nothing_compiled
 from odernn.solvers.spec import parse
 from odernn.suite.contracts import Workload
 from odernn.suite.errors import MissingPackage, UsageError
@@ -80,7 +83,9 @@ def test_the_rk4_of_torchdiffeq_is_kuttas_other_method() -> None:
     agree(lambda given: torchdiffeq.sequence(given, "rk4"), problem("leaky", "rk38", 0.1))
 
 
-@pytest.mark.parametrize(("cell", "tableau"), [("leaky", "euler"), ("lem", "heun2")])
+@pytest.mark.parametrize(
+    ("cell", "tableau"), [("leaky", "euler"), pytest.param("lem", "heun2", marks=pytest.mark.slow)]
+)
 def test_jax_and_diffrax_are_our_general_path(cell: str, tableau: str) -> None:
     pytest.importorskip("diffrax")
     agree(jax_scan.sequence, problem(cell, tableau, 0.2))
@@ -88,7 +93,12 @@ def test_jax_and_diffrax_are_our_general_path(cell: str, tableau: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("cell", "tableau"), [("lstm-field", "gauss-seidel-euler"), ("unicornn", "symplectic-euler"), ("gradient", "heun2")]
+    ("cell", "tableau"),
+    [
+        ("lstm-field", "gauss-seidel-euler"),
+        pytest.param("unicornn", "symplectic-euler", marks=pytest.mark.slow),
+        pytest.param("gradient", "heun2", marks=pytest.mark.slow),
+    ],
 )
 def test_jax_has_partitioned_methods_and_mixed_fields(cell: str, tableau: str) -> None:
     pytest.importorskip("jax")
@@ -96,10 +106,35 @@ def test_jax_has_partitioned_methods_and_mixed_fields(cell: str, tableau: str) -
 
 
 def test_substeps_and_single_precision() -> None:
-    pytest.importorskip("diffrax")
-    for peer in (diffrax.sequence, torchdiffeq.sequence):
-        agree(peer, problem("leaky", "heun2", 0.2, torch.float32, substeps=2), 2e-6)
+    agree(torchdiffeq.sequence, problem("leaky", "heun2", 0.2, torch.float32, substeps=2), 2e-6)
     agree(torchdiffeq.sequence, problem("leaky", "heun2", 0.2, substeps=2))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("peer", [jax_scan.sequence, diffrax.sequence])
+def test_substeps_and_single_precision_in_jax(peer: Callable[[SequenceProblem], Run]) -> None:
+    pytest.importorskip("diffrax")
+    agree(peer, problem("leaky", "heun2", 0.2, torch.float32, substeps=2), 2e-6)
+
+
+def test_single_precision_is_not_widened_in_jax() -> None:
+    """Although jax is told to have double precision, no operation of a float32 workload may be in it."""
+    jax = pytest.importorskip("jax")
+    pytest.importorskip("diffrax")
+    from odernn.solvers.peers.jax_field import JaxField, step_of
+
+    jax.config.update("jax_enable_x64", True)
+    for cell, tableau in (("leaky", "rk4"), ("lstm-field", "gauss-seidel-euler"), ("cornn", "dormand-prince54")):
+        given = problem(cell, tableau, 0.1, torch.float32)
+        field = JaxField(given)
+        y, drive, weights = (
+            jax.numpy.asarray(given.start().numpy()),
+            jax.numpy.asarray(given.field.drive(given.x)[0].detach().numpy()),
+            [jax.numpy.asarray(w.detach().numpy()) for w in given.field.weights()],
+        )
+        printed = str(jax.make_jaxpr(step_of(given, field))(y, drive, weights))
+        assert "f32[" in printed
+        assert "f64[" not in printed
 
 
 def test_the_lstm_of_torch_is_the_lstm_field() -> None:
@@ -171,7 +206,7 @@ def given_equation(tableau: str, batch: int, rtol: float | None) -> TrajectoryPr
     return trajectory_problem(solver, Workload("trajectory", 50, batch, span=0.5), system("lorenz63").equation, start)
 
 
-@pytest.mark.parametrize("batch", [1, 2])
+@pytest.mark.parametrize("batch", [pytest.param(1, marks=pytest.mark.slow), 2])
 def test_trajectory_peers_on_a_grid_are_our_general_path(batch: int) -> None:
     given = given_equation("rk4", batch, None)
     reference = given.ours("general")().y[-1]
@@ -202,6 +237,31 @@ def test_adaptive_trajectory_peers_are_right() -> None:
         np.testing.assert_allclose(found.reshape(-1, 3), exact, rtol=1e-5, atol=0, err_msg=peer.name)
 
 
+def test_ours_of_a_batch_is_named_by_what_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Trajectories that share their steps are solved by the general path: no compiled engine may be told instead."""
+    monkeypatch.setattr(timing, "in_new_process", lambda *_: 0.5)
+    equation, start = system("lorenz63").equation, np.ones((2, 3))
+    entries = {"cell": "true-field", "tableau": "dormand-prince54", "backend": "native", "rtol": 1e-4}
+    for more, names in (({}, ["general", "compiled"]), ({"per_trajectory": True}, ["cpu", "general"])):
+        solver = FieldIntegrator(parse(entries | more), "cpu", "float64")
+        found = solver.timings(Workload("trajectory", 1, 2, rounds=1, span=0.1), 0, False, equation, start)
+        assert [one.name for one in found] == [f"odernn {name}" for name in names]
+        assert found[0].warm == (0.5 if more else None)
+        assert ("share their steps" in found[1].reason) == (not more)
+
+
+def test_what_was_measured_outlives_a_process_that_gave_no_warm_call(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object) -> float:
+        raise UsageError("a new process ended without a value.")
+
+    monkeypatch.setattr(timing, "in_new_process", broken)
+    solver = FieldIntegrator(parse({"cell": "true-field", "tableau": "rk4", "backend": "native"}), "cpu", "float64")
+    asked = Workload("trajectory", 5, 1, rounds=2, span=0.1)
+    found = solver.timings(asked, 0, False, system("lorenz63").equation, np.ones((1, 3)))
+    assert (len(found[0].seconds), found[0].warm) == (2, None)
+    assert found[0].reason == "no warm first call: a new process ended without a value."
+
+
 def test_a_library_with_another_pair_says_so() -> None:
     given = given_equation("bogacki-shampine32", 1, 1e-6)
     with pytest.raises(UsageError, match="not 'bogacki-shampine32'"):
@@ -225,6 +285,24 @@ def test_every_peer_is_measured_in_every_round_and_first_of_all_once() -> None:
     assert order == [*"aa", *"bb", *"cc", *"abc", *"bca", *"cab", *"abc"]
     assert [one.name for one in found] == ["a", "b", "c"]
     assert all(len(one.seconds) == 4 and min(one.seconds) >= 0.021 and one.first >= 0.021 for one in found)
+
+
+def test_a_slow_peer_has_fewer_rounds(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(clock, "PATIENCE", 0.1)
+    peers = [Peer(str(s), lambda s=s: lambda: time.sleep(s)) for s in (0.02, 0.04, 0.11)]  # type: ignore[misc]
+    quick, slow, slowest = measure(peers, 5)
+    assert len(quick.seconds) >= len(slow.seconds) == 3
+    assert len(slowest.seconds) == 1
+
+
+def test_first_calls_compile_and_warm_ones_find_what_they_left(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("ODERNN_CACHE", str(tmp_path))
+    with nothing_compiled():
+        inside = Path(os.environ["ODERNN_CACHE"])
+        assert inside != tmp_path
+        assert list(inside.iterdir()) == []
+    assert not inside.exists()
+    assert os.environ["ODERNN_CACHE"] == str(tmp_path)
 
 
 def test_a_missing_package_and_any_other_failure_are_reasons() -> None:
@@ -268,6 +346,10 @@ def test_all_threads_are_held_to_the_cores_and_let_go() -> None:
     assert torch.get_num_threads() == threads
     with pytest.raises(UsageError, match="this process may use"), cores(len(before) + 1):
         pass
+    with pytest.raises(ZeroDivisionError), cores(1):
+        _ = 1 // 0
+    assert os.sched_getaffinity(0) == before
+    assert torch.get_num_threads() == threads
 
 
 def test_a_new_process_gives_its_value_or_a_sentence() -> None:

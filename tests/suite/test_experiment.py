@@ -264,3 +264,29 @@ def test_stages_and_order_has_every_cell_and_every_method() -> None:
     assert published <= seen
     split = {cell for cell, tableau in seen if tableau in SPLITTINGS} - {"scornn", "ode-lstm"}
     assert {(cell, name) for cell in split for name in SPLITTINGS} <= seen
+
+
+def test_an_engine_is_an_axis_of_the_native_backend_alone() -> None:
+    text = """
+name = "mixed"
+summary = "Two backends, and a cell without any"
+
+[[grid]]
+task.name = "adding"
+solver.cell = "leaky"
+solver.tableau = "rk4"
+solver.backend = ["native", "scipy"]
+solver.step = 0.1
+
+[[grid]]
+task.name = "adding"
+solver.cell = "lstm"
+"""
+    points = parse(text, "mixed").with_axis("engine", ["general", "cpu"]).points()
+    found = {(p["solver"]["cell"], p["solver"].get("backend"), p["solver"].get("engine")) for p in points}
+    assert found == {
+        *(("leaky", "native", "general"), ("leaky", "native", "cpu"), ("leaky", "scipy", None), ("lstm", None, None))
+    }
+    without = parse(text.replace('["native", "scipy"]', '"scipy"'), "mixed")
+    with pytest.raises(UsageError, match="unknown axis 'engine'"):
+        without.with_axis("engine", ["general"])

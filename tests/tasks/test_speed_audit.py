@@ -80,11 +80,13 @@ def test_a_cell_and_an_equation_give_rows() -> None:
     for found in (row(LEAKY), row(LORENZ, "float64", work="trajectory", span=0.1)):
         assert (found["status"], found["reason"]) == ("ok", "")
         assert found["properties"]["ours"] == found["curves"]["timings"]["name"][0] == "odernn general"
+        assert found["properties"]["solver"]["engine"] == "general"
         assert len(found["curves"]["timings"]["seconds"][0]) == 2
         assert found["metrics"]["median_seconds"] > 0
         assert math.isfinite(found["metrics"]["first_call_seconds"])
 
 
+@pytest.mark.slow
 def test_the_peers_of_a_row_are_named() -> None:
     found = row(LEAKY, peers=True)
     timings = dict(zip(found["curves"]["timings"]["name"], found["curves"]["timings"]["seconds"], strict=True))
@@ -104,6 +106,7 @@ def test_the_peers_of_a_row_are_named() -> None:
         ({"cell": "esn"}, "float64", {}, "cell 'esn' forecasts a series and task 'speed' has none"),
         (LEAKY | {"backend": "torchdiffeq"}, "float32", {}, "task 'speed' times backend 'native'"),
         (LEAKY | {"tableau": "dormand-prince54", "rtol": 1e-3}, "float32", {}, "leave out 'rtol'"),
+        (LEAKY | {"engine": "triton"}, "float32", {}, "engine 'triton' runs on an NVIDIA GPU, not on cpu"),
         (LEAKY, "float32", {"threads": 10_000}, "10000 threads were asked for: this process may use"),
     ],
 )
@@ -130,3 +133,6 @@ def test_the_experiments_of_speed_run_one_at_a_time(name: str) -> None:
     experiment = load_experiment(name)
     assert experiment.jobs == 1
     assert {point["task"]["name"] for point in experiment.points()} == {"speed"}
+    batches = [p["solver"] for p in experiment.points() if p["solver"].get("rtol") and p["task"].get("batch", 1) > 1]
+    assert batches
+    assert all(solver["per_trajectory"] for solver in batches)  # as the peers' loops and vmaps have it
