@@ -29,7 +29,7 @@ KEPT_MIB = 256
 @dataclass(frozen=True)
 class Rolled:
     """A sequence's states, block by block: first (steps, batch, n) and rest (steps, batch, blocks - 1, n) after every
-    step, start (batch, blocks * n) before them; f_calls: evaluations of the field."""
+    step (no rest: all are in first), start (batch, blocks * n) before them; f_calls: evaluations of the field."""
 
     start: Tensor
     first: Tensor
@@ -77,8 +77,10 @@ def solve_compiled(
     kernel = _kernel(engine, program, start.dtype)
     array = steps * start[:, 0].numel() * start.element_size()
     keep = recorded and kernel.saved(projected) * array <= KEPT_MIB * 2**20
+    apart = field.first_alone
     call = _Call(
         engine,
+        apart,
         kernel,
         len(matrices),
         len(vectors),
@@ -88,7 +90,9 @@ def solve_compiled(
         keep,
     )
     block, rest = _Sequence.apply(call, *tensors)  # type: ignore[no-untyped-call]
-    rolled = Rolled(y0, block, rest if blocks > 1 else None, program.calls * steps)
+    rolled = Rolled(
+        y0, block if apart else block.flatten(2), rest if apart and blocks > 1 else None, program.calls * steps
+    )
     if not torch.isfinite(rolled.last).all():
         check_finite(rolled.states, [step * first + t for t in times], "native")
     return rolled
@@ -121,6 +125,7 @@ class _Call:
     def __init__(
         self,
         engine: str,
+        apart: bool,
         kernel: Kernel,
         matrices: int,
         vectors: int,
@@ -129,7 +134,7 @@ class _Call:
         substeps: int,
         keep: bool,
     ) -> None:
-        self.engine, self.kernel, self.scalars = engine, kernel, scalars
+        self.engine, self.apart, self.kernel, self.scalars = engine, apart, kernel, scalars
         self.matrices, self.vectors = matrices, vectors
         self.sizes, self.substeps, self.keep = sizes, substeps, keep
 
@@ -148,7 +153,8 @@ class _Call:
 
 class _Sequence(torch.autograd.Function):
     """The first block after every step (steps, batch, n), which most readouts see alone, and the other blocks
-    (steps, batch, blocks - 1, n): what is not read costs nothing in the backward pass."""
+    (steps, batch, blocks - 1, n): what is not read costs nothing in the backward pass. Not apart: all blocks, and none.
+    """
 
     @staticmethod
     def forward(ctx: Any, call: _Call, *tensors: Tensor) -> tuple[Tensor, Tensor]:
@@ -156,7 +162,7 @@ class _Sequence(torch.autograd.Function):
         states, saved = call.kernel.forward(start, *call.arguments(rows, others), call.keep)
         ctx.call, ctx.kept = call, saved
         ctx.set_materialize_grads(False)
-        first, rest = states[1:, :, 0], states[1:, :, 1:]
+        first, rest = (states[1:, :, 0], states[1:, :, 1:]) if call.apart else (states[1:], states[1:, :, :0])
         ctx.save_for_backward(states, start, rows, *others)
         return first, rest
 
@@ -200,7 +206,9 @@ def _reversed(
 ) -> tuple[Tensor | None, ...]:
     """Cotangents of the start, the row scalars, and the others. The start is not read: it stands for what the states
     depend on."""
-    if rest is None or rest.shape[2] == 0:
+    if not call.apart:
+        cotangents = states.new_zeros(states[1:].shape) if first is None else first.contiguous()
+    elif rest is None or rest.shape[2] == 0:
         cotangents = states.new_zeros(states[1:, :, 0].shape) if first is None else first
         cotangents = cotangents.unsqueeze(2).contiguous()
     else:

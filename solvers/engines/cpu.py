@@ -7,11 +7,9 @@ over tiles are taken in a fixed order.
 from __future__ import annotations
 
 import ctypes
-import os
 import threading
 import weakref
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -27,6 +25,7 @@ from .kernel import Gradients, Projection
 from .plan import Direction, Needs
 from .product import packed, padded
 from .program import Assign, Step
+from .team import share
 from .vector import Lanes
 
 SUMS_BYTES = 256 * 2**20
@@ -76,7 +75,8 @@ _pool = _Pool()
 class _Function:
     """A compiled direction of a step."""
 
-    call: Callable[[int], None]
+    library: machine.Library
+    address: int
     needs: Needs
     products: tuple[int, int]
 
@@ -288,31 +288,10 @@ class _Run:
             for job in range(jobs):
                 blocks[bounds[job] : bounds[job + 1], FIELD["sums"]] = sums[job].data_ptr()
         threads = min(torch.get_num_threads(), jobs)
-        size, first, scratch_at = blocks.strides[0], blocks.ctypes.data, FIELD["scratch"]
-
-        def work(queue: Iterator[int]) -> None:
-            scratch = _pool.take(self.scratch, self.kind)
-            for job in queue:
-                for tile in range(bounds[job], bounds[job + 1]):
-                    blocks[tile, scratch_at] = scratch.data_ptr()
-                    self.function.call(first + tile * size)
-            _pool.give(scratch)
-
-        _share(work, jobs, threads)
-
-
-def _share(work: Callable[[Iterator[int]], None], jobs: int, threads: int) -> None:
-    """Have so many threads take jobs from one queue. When it returns or raises, none of them is at work any more."""
-    queue = iter(range(jobs))
-    helpers = [_executor(os.getpid()).submit(work, queue) for _ in range(threads - 1)]
-    try:
-        work(queue)
-    finally:  # an interrupt has no further job begun, and the memory stays until nobody writes to it
-        for _ in queue:
-            pass
-        for helper in helpers:
-            if not helper.cancel():
-                helper.result()
+        scratch = _pool.take(threads * self.scratch, self.kind)
+        rows = scratch[: threads * self.scratch].view(threads, self.scratch)
+        share(self.function.address, blocks, bounds, rows, FIELD["scratch"], threads)
+        _pool.give(scratch)
 
 
 def tile_rows(batch: int, n: int) -> int:
@@ -325,12 +304,6 @@ def tile_rows(batch: int, n: int) -> int:
     return rows + rows % 2 if tiles > 1 else rows
 
 
-@lru_cache(maxsize=4)
-def _executor(process: int) -> ThreadPoolExecutor:
-    """The threads of a process; after a fork, others."""
-    return ThreadPoolExecutor(max_workers=max(1, 2 * (os.cpu_count() or 1)), thread_name_prefix="odernn")
-
-
 @lru_cache(maxsize=1024)
 def _compiled(step: Step, dtype: str, direction: Direction, keep: bool, projected: bool) -> _Function:
     lanes = Lanes(dtype, machine.width(dtype))
@@ -338,10 +311,10 @@ def _compiled(step: Step, dtype: str, direction: Direction, keep: bool, projecte
     library = machine.load(key, lambda: sequence.text(step, lanes, direction, keep, projected))
     needs = (ctypes.c_int64 * 4)()
     library.function("needs", [ctypes.c_void_p])(ctypes.addressof(needs))
-    call = library.function(direction, [ctypes.c_void_p])
+    address: int = library.engine.get_function_address(direction)
     rows = _product(dtype, "rows") if needs[2] or needs[3] or projected else 0
     columns = _product(dtype, "columns") if direction == "backward" and (step.widths or projected) else 0
-    return _Function(call, Needs(needs[0], needs[1], bool(needs[2]), bool(needs[3])), (rows, columns))
+    return _Function(library, address, Needs(needs[0], needs[1], bool(needs[2]), bool(needs[3])), (rows, columns))
 
 
 @lru_cache(maxsize=4)

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import copy
 import pickle
-import threading
-import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -17,7 +15,7 @@ from torch import Tensor
 from torch.autograd import forward_ad
 
 from odernn.solvers.cell import ODERNN
-from odernn.solvers.engines import cpu
+from odernn.solvers.engines import team
 from odernn.solvers.engines.choice import Choice
 from odernn.suite.errors import Diverged, UsageError
 
@@ -197,21 +195,19 @@ def test_threads_change_no_bit() -> None:
         torch.set_num_threads(before)
 
 
-@pytest.mark.parametrize("fault", [KeyboardInterrupt, RuntimeError])
-def test_after_an_interrupt_nobody_is_at_work(fault: type[BaseException]) -> None:
-    """Of the thread that asks, or an error in one that helps."""
-    begun, done = [], []
-
-    def work(queue: Iterator[int]) -> None:
-        asks = threading.current_thread() is threading.main_thread()
-        for job in queue:
-            begun.append(job)
-            time.sleep(0.02)
-            if asks == (fault is KeyboardInterrupt):
-                raise fault
-            done.append(job)
-
-    with pytest.raises(fault):
-        cpu._share(work, 8, 2)
-    assert len(begun) == len(done) + 1
-    assert fault is RuntimeError or len(begun) < 8
+@pytest.mark.parametrize("own", [True, False])
+def test_the_same_bits_whoever_shares_the_tiles(own: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One thread; two of torch's team; two Python threads, where torch's library offers no team."""
+    if own:
+        monkeypatch.setattr(team, "_parallel", lambda: None)
+    cell = ODERNN(3, 20, "lstm-field", dtype=torch.float64)
+    x = torch.randn(30, 50, 3, dtype=torch.float64)
+    threads, found = torch.get_num_threads(), []
+    try:
+        for count in (1, 2, 3):
+            torch.set_num_threads(count)
+            output = cell(x)[0]
+            found.append([output, *torch.autograd.grad(output.square().sum(), list(cell.parameters()))])
+    finally:
+        torch.set_num_threads(threads)
+    assert all(torch.equal(a, b) for others in found[1:] for a, b in zip(found[0], others, strict=True))
