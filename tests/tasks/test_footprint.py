@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import subprocess
 import sys
-from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -19,7 +16,7 @@ from odernn.suite.contracts import Budget, Outcome
 from odernn.suite.errors import UsageError
 from odernn.suite.metrics import METRICS
 from odernn.suite.run import run
-from odernn.tasks.audits.footprint import Footprint, added_memory_mib
+from odernn.tasks.audits.footprint import Footprint
 
 GENERAL = {"cell": "leaky", "tableau": "rk4", "backend": "native", "step": 0.5, "hidden": 64, "engine": "general"}
 UNICORNN = {**GENERAL, "cell": "unicornn", "tableau": "symplectic-euler", "step": 0.1}
@@ -33,27 +30,31 @@ def footprint(length: int, **entries: Any) -> Outcome:
     return Footprint(length=length, batch=16).evaluate(solver(**entries), 0, Budget())
 
 
-def apart(function: Callable[..., Any], *arguments: Any, **entries: Any) -> Any:
-    """The function's value in a process of its own, as a row has: here, memory freed before would serve again."""
-    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
-        return pool.submit(function, *arguments, **entries).result()
+def apart(code: str) -> list[float]:
+    """The numbers that the code prints in a process of its own, as a row has: here, memory freed before would serve
+    again."""
+    found = subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, text=True, timeout=100, check=True)
+    return [float(word) for word in found.stdout.split()]
 
 
-def peak_of_64() -> tuple[float, float]:
-    def call() -> None:
-        np.ones(2**23)  # 64 MiB, gone afterwards
-        np.ones(2**21)
-
-    return added_memory_mib(call)
-
-
-def peak_of_32_after_128() -> float:
-    added_memory_mib(lambda: np.ones(2**24))
-    return added_memory_mib(lambda: np.ones(2**22))[0]
+MEASURED = """
+import numpy as np
+from odernn.tasks.audits.footprint import added_memory_mib
+def call():
+    np.ones(2**23)  # 64 MiB, gone afterwards
+    np.ones(2**21)
+"""
+TRAINED = """
+from odernn.solvers.solver import build_solver
+from odernn.suite.contracts import Budget
+from odernn.tasks.audits.footprint import Footprint
+solver = build_solver({entries}, "cpu", "float32", Footprint())
+print(Footprint(length=600, batch=16).evaluate(solver, 0, Budget()).metrics["training_memory_mib"])
+"""
 
 
 def test_what_a_call_holds_for_a_while_is_its_peak() -> None:
-    memory, seconds = apart(peak_of_64)
+    memory, seconds = apart(MEASURED + "print(*added_memory_mib(call))")
     assert memory == pytest.approx(64, abs=8)
     assert seconds > 0
 
@@ -61,14 +62,15 @@ def test_what_a_call_holds_for_a_while_is_its_peak() -> None:
 def test_an_earlier_peak_does_not_hide_a_later_one() -> None:
     if sys.platform != "linux" or not os.access("/proc/self/clear_refs", os.W_OK):
         pytest.skip("the system does not start the peak anew")
-    assert apart(peak_of_32_after_128) == pytest.approx(32, abs=8)
+    code = "added_memory_mib(lambda: np.ones(2**24)); print(added_memory_mib(lambda: np.ones(2**22))[0])"
+    assert apart(MEASURED + code) == pytest.approx([32], abs=8)
 
 
 def test_the_stage_loop_keeps_every_stage_and_segments_do_not() -> None:
     """At least four stages' values and slopes a step are saved: 8 numbers of float32 a unit and sequence."""
-    states = apart(footprint, 600).metrics["training_memory_mib"]
+    ((states,), (segments,)) = (apart(TRAINED.format(entries=GENERAL | e)) for e in ({}, {"memory": "segments"}))
     assert states > 8 * 600 * 16 * 64 * 4 / 2**20
-    assert apart(footprint, 600, memory="segments").metrics["training_memory_mib"] < states / 3
+    assert segments < states / 3
 
 
 def test_the_step_is_one_of_training() -> None:
