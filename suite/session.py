@@ -273,7 +273,10 @@ def _gather(plan: _Plan, pace: Pace, request: Request) -> dict[str, Row]:
                 work.close()  # type: ignore[attr-defined]
                 progress.close()
     except KeyboardInterrupt:
-        so_far = f"interrupted after {len(rows)} of {len(plan.missing)} points"
+        # what is stored, not what was noted: an interrupt may fall between writing a row and the next line
+        stored = {row["id"] for row in read(plan.folder / FILE).rows} if (plan.folder / FILE).exists() else set()
+        finished = sum(identity(point) in stored for point in plan.missing)
+        so_far = f"interrupted after {finished} of {len(plan.missing)} points"
         raise KeyboardInterrupt(f"{so_far}; the same command goes on from here.") from None
     finally:
         for number, handler in before.items():
