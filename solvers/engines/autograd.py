@@ -17,7 +17,7 @@ from ..backends.native import step_sizes
 from ..tableaux import Method
 from ..torch_field import TorchField
 from .cpu import CompiledSequence
-from .kernel import Kernel, Projection
+from .kernel import Kernel, Projection, Reads
 from .operands import constants, drives_of, operands, program_of
 from .program import Step
 from .writer import Lowered
@@ -78,17 +78,8 @@ def solve_compiled(
     array = steps * start[:, 0].numel() * start.element_size()
     keep = recorded and kernel.saved(projected) * array <= KEPT_MIB * 2**20
     apart = field.first_alone
-    call = _Call(
-        engine,
-        apart,
-        kernel,
-        len(matrices),
-        len(vectors),
-        constants(field, program),
-        sizes,
-        substeps,
-        keep,
-    )
+    counts, scalars = (len(matrices), len(vectors)), constants(field, program)
+    call = _Call(engine, apart, kernel, *counts, scalars, sizes, substeps, keep)
     block, rest = _Sequence.apply(call, *tensors)  # type: ignore[no-untyped-call]
     rolled = Rolled(
         y0, block if apart else block.flatten(2), rest if apart and blocks > 1 else None, program.calls * steps
@@ -119,36 +110,26 @@ def _made(engine: str, step: Step, dtype: str) -> Kernel:
     return TritonSequence(step, dtype, precision(dtype))
 
 
+@dataclass(frozen=True)
 class _Call:
-    """What a sequence is computed from beside tensors."""
+    """What a sequence is computed from beside tensors: so many matrices and vectors among these."""
 
-    def __init__(
-        self,
-        engine: str,
-        apart: bool,
-        kernel: Kernel,
-        matrices: int,
-        vectors: int,
-        scalars: list[float],
-        sizes: Any,
-        substeps: int,
-        keep: bool,
-    ) -> None:
-        self.engine, self.apart, self.kernel, self.scalars = engine, apart, kernel, scalars
-        self.matrices, self.vectors = matrices, vectors
-        self.sizes, self.substeps, self.keep = sizes, substeps, keep
+    engine: str
+    apart: bool
+    kernel: Kernel
+    matrices: int
+    vectors: int
+    scalars: list[float]
+    sizes: Any
+    substeps: int
+    keep: bool
 
-    def arguments(
-        self, rows: Tensor, others: Sequence[Tensor]
-    ) -> tuple[Tensor | Projection, Tensor, Sequence[Tensor], Sequence[Tensor], list[float], Any, int]:
-        """What a kernel reads, after the start or the states: drives, row scalars, matrices, vectors, numbers.
-
-        others: matrices, vectors, then the drives, or the inputs and the matrix that they are products of.
-        """
+    def reads(self, rows: Tensor, others: Sequence[Tensor]) -> Reads:
+        """others: matrices, vectors, then the drives, or the inputs and the matrix that they are products of."""
         m, v = self.matrices, self.matrices + self.vectors
         driving = others[v:]
         drives = driving[0] if len(driving) == 1 else Projection(*driving)
-        return drives, rows, others[:m], others[m:v], self.scalars, self.sizes, self.substeps
+        return Reads(drives, rows, others[:m], others[m:v], self.scalars, self.sizes, self.substeps)
 
 
 class _Sequence(torch.autograd.Function):
@@ -159,7 +140,7 @@ class _Sequence(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, call: _Call, *tensors: Tensor) -> tuple[Tensor, Tensor]:
         start, rows, *others = tensors
-        states, saved = call.kernel.forward(start, *call.arguments(rows, others), call.keep)
+        states, saved = call.kernel.forward(start, call.reads(rows, others), call.keep)
         ctx.call, ctx.kept = call, saved
         ctx.set_materialize_grads(False)
         first, rest = (states[1:, :, 0], states[1:, :, 1:]) if call.apart else (states[1:], states[1:, :, :0])
@@ -216,6 +197,6 @@ def _reversed(
         cotangents[:, :, 1:] = rest
         if first is not None:
             cotangents[:, :, 0] = first
-    found = call.kernel.backward(states, kept, *call.arguments(rows, others), cotangents)
+    found = call.kernel.backward(states, kept, call.reads(rows, others), cotangents)
     driving = (found.drives,) if len(others) == call.matrices + call.vectors + 1 else (None, found.drives)
     return found.start, found.row_scalars, *found.matrices, *found.vectors, *driving

@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 
 DTYPES = (torch.float32, torch.float64)
 
-
 _CHOICES: WeakKeyDictionary[TorchField, dict[tuple[Any, ...], tuple[Method, Choice]]] = WeakKeyDictionary()
+"""By field, then what else decides; a method by its identity, which is kept."""
 
 
 @dataclass(frozen=True)
@@ -51,28 +51,14 @@ def choose(
         return Choice("general")
     known = _CHOICES.setdefault(field, {})
     key = (engine, id(method), backend.name, adaptive, device, dtype, torch.get_float32_matmul_precision())
-    if key not in known:
-        known[key] = (method, _chosen(engine, field, method, backend, adaptive, device, dtype))
-    return known[key][1]
-
-
-def _chosen(
-    engine: str,
-    field: TorchField,
-    method: Method,
-    backend: Backend,
-    adaptive: bool,
-    device: torch.device,
-    dtype: torch.dtype,
-) -> Choice:
-    candidates = (engine,) if engine != "auto" else ("cpu",) if device.type == "cpu" else ("cuda-graph",)
-    for name in candidates:
-        reason = _common(field, backend, adaptive) or reason_against(name, field, method, device, dtype)
-        if not reason:
-            return Choice(name)
-    if engine != "auto":
+    if key in known:
+        return known[key][1]
+    name = engine if engine != "auto" else "cpu" if device.type == "cpu" else "cuda-graph"
+    reason = _common(field, backend, adaptive) or reason_against(name, field, method, device, dtype)
+    if reason and engine != "auto":
         raise cannot_run(engine, field, method, reason)
-    return Choice("general", reason)
+    known[key] = (method, Choice("general", reason) if reason else Choice(name))
+    return known[key][1]
 
 
 def cannot_run(engine: str, field: TorchField, method: Method, reason: str) -> UsageError:

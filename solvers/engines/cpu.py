@@ -14,14 +14,13 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
-import numpy.typing as npt
 import sympy
 import torch
 from torch import Tensor
 
 from ...suite.errors import UsageError
 from . import machine, product, sequence
-from .kernel import Gradients, Projection
+from .kernel import Gradients, Projection, Reads
 from .plan import Direction, Needs
 from .product import packed, padded
 from .program import Assign, Step
@@ -82,19 +81,10 @@ class _Function:
 
 
 class CompiledSequence:
-    """A step in machine code, over a whole sequence and a whole batch.
+    """A step in machine code: a `Kernel` on CPU tensors of one dtype, "float32" or "float64".
 
-    Tensors are on the CPU, of the given dtype, contiguous (n hidden units):
-
-    * start (batch, m, n): the m blocks of the state; drives (T, batch, d, n) or what they are products of, which is
-      quicker; row_scalars (T, batch, r);
-    * matrices (n, width * n) and vectors (n,), in the program's order; scalars: those of the program after h;
-    * sizes (T * substeps,): h of every step, float64; step i reads the drive i // substeps;
-    * states (T * substeps + 1, batch, m, n), the start first; cotangents (T * substeps, batch, seen, n), of the leading
-      `seen` blocks of the states after the start, those of the other blocks being zero.
-
-    dtype: "float32" or "float64". Raises `UsageError` for another one, and for a step that changes how many
-    blocks there are.
+    Drives that are products of the inputs are quicker. Raises `UsageError` for another dtype, for a step that changes
+    how many blocks there are, and where shapes do not fit.
     """
 
     def __init__(self, step: Step, dtype: str) -> None:
@@ -119,68 +109,46 @@ class CompiledSequence:
         """How many arrays (batch, n) a step keeps for the backward pass where it keeps any."""
         return self.function("forward", True, projected).needs.saved
 
-    def forward(
-        self,
-        start: Tensor,
-        drives: Tensor | Projection,
-        row_scalars: Tensor,
-        matrices: Sequence[Tensor],
-        vectors: Sequence[Tensor],
-        scalars: Sequence[float],
-        sizes: npt.NDArray[np.float64],
-        substeps: int,
-        keep: bool,
-    ) -> tuple[Tensor, Saved | None]:
+    def forward(self, start: Tensor, reads: Reads, keep: bool) -> tuple[Tensor, Saved | None]:
         """The states, and with keep what `backward` then need not compute again.
 
         Raises `UsageError` where shapes do not fit.
         """
-        run = _Run(self, "forward", keep, start, drives, row_scalars, matrices, vectors, scalars, sizes, substeps)
+        run = _Run(self, "forward", keep, start, reads)
         batch, m, n = start.shape
-        states = torch.empty(len(sizes) + 1, batch, m, run.wide, dtype=self.torch_dtype)
+        states = torch.empty(len(reads.sizes) + 1, batch, m, run.wide, dtype=self.torch_dtype)
         states[0, ..., :n] = start
         if run.wide > n:
             states[0, ..., n:] = 0.0
-        saved = Saved(len(sizes) * run.function.needs.saved * batch * run.wide, self.torch_dtype) if keep else None
+        numbers = len(reads.sizes) * run.function.needs.saved * batch * run.wide
+        saved = Saved(numbers, self.torch_dtype) if keep else None
         run.address(FIELD["states"], states)
         if saved is not None:
             run.address(FIELD["saved"], saved.buffer)
         run.tiles(sums=None)
         return states[..., :n], saved
 
-    def backward(
-        self,
-        states: Tensor,
-        saved: Saved | None,
-        drives: Tensor | Projection,
-        row_scalars: Tensor,
-        matrices: Sequence[Tensor],
-        vectors: Sequence[Tensor],
-        scalars: Sequence[float],
-        sizes: npt.NDArray[np.float64],
-        substeps: int,
-        cotangents: Tensor,
-    ) -> Gradients:
+    def backward(self, states: Tensor, saved: Saved | None, reads: Reads, cotangents: Tensor) -> Gradients:
         """The discrete adjoint, from the states that `forward` gave and what it kept (None: computed again)."""
         keep = saved is not None
-        run = _Run(self, "backward", keep, states[0], drives, row_scalars, matrices, vectors, scalars, sizes, substeps)
+        run = _Run(self, "backward", keep, states[0], reads)
         n, wide, kind = run.n, run.wide, self.torch_dtype
         seen = cotangents.shape[2]
-        if tuple(cotangents.shape) != (len(sizes), run.batch, seen, n) or seen > states.shape[2]:
+        if tuple(cotangents.shape) != (len(reads.sizes), run.batch, seen, n) or seen > states.shape[2]:
             raise UsageError(
                 f"cotangents of a compiled sequence have shape {tuple(cotangents.shape)}: expected "
-                f"{(len(sizes), run.batch, states.shape[2], n)}, or fewer blocks."
+                f"{(len(reads.sizes), run.batch, states.shape[2], n)}, or fewer blocks."
             )
         start = torch.zeros(*states.shape[1:3], wide, dtype=kind)  # written over, unless there is no step
         run.block[FIELD["seen"]] = seen
-        projected = isinstance(drives, Projection)
-        if isinstance(drives, Projection):
-            count, channels = len(self.step.drives), drives.inputs.shape[2]
+        projected = isinstance(reads.drives, Projection)
+        if isinstance(reads.drives, Projection):
+            count, channels = len(self.step.drives), reads.drives.inputs.shape[2]
             drive_cotangents = start.new_empty(0)
         else:
             count, channels = 0, 0
-            drive_cotangents = torch.empty(*drives.shape[:-1], wide, dtype=kind)
-        row_scalar_cotangents = torch.zeros(row_scalars.shape, dtype=kind)
+            drive_cotangents = torch.empty(*reads.drives.shape[:-1], wide, dtype=kind)
+        row_scalar_cotangents = torch.zeros(reads.row_scalars.shape, dtype=kind)
         for name, tensor in (("states", states), ("cotangents", cotangents)):
             run.address(FIELD[name], run.widened(tensor))
         run.address(FIELD["start"], start)
@@ -189,7 +157,7 @@ class CompiledSequence:
         run.address(FIELD["zeros"], torch.zeros(wide, dtype=kind))
         if saved is not None:
             run.address(FIELD["saved"], saved.buffer)
-        size = (sum(self.step.widths) * n + len(vectors) + channels * count) * wide
+        size = (sum(self.step.widths) * n + len(reads.vectors) + channels * count) * wide
         jobs = max(1, min(run.count, SUMS_BYTES // max(1, size * start.element_size())))
         sums = torch.zeros(jobs, size, dtype=kind)
         run.tiles(sums)
@@ -198,9 +166,9 @@ class CompiledSequence:
             block = total[at : at + n * width * wide].view(n, width, wide)[..., :n]
             found.append(block.reshape(n, width * n))
             at += n * width * wide
-        gained = [total[at + k * wide : at + k * wide + n] for k in range(len(vectors))]
+        gained = [total[at + k * wide : at + k * wide + n] for k in range(len(reads.vectors))]
         if projected:
-            whole = total[at + len(vectors) * wide :].view(channels, count, wide)[..., :n]
+            whole = total[at + len(reads.vectors) * wide :].view(channels, count, wide)[..., :n]
             driven = whole.reshape(channels, count * n).t()
         else:
             driven = drive_cotangents[..., :n].contiguous()
@@ -216,45 +184,39 @@ class _Run:
         direction: Direction,
         keep: bool,
         start: Tensor,
-        drives: Tensor | Projection,
-        row_scalars: Tensor,
-        matrices: Sequence[Tensor],
-        vectors: Sequence[Tensor],
-        scalars: Sequence[float],
-        sizes: npt.NDArray[np.float64],
-        substeps: int,
+        reads: Reads,
     ) -> None:
         step, kind = kernel.step, kernel.torch_dtype
         batch, _, n = start.shape
-        _check(step, kind, start, drives, row_scalars, matrices, vectors, scalars, sizes, substeps)
-        projected = isinstance(drives, Projection)
+        _check(step, kind, start, reads)
+        projected = isinstance(reads.drives, Projection)
         self.function = kernel.function(direction, keep, projected)
-        inputs = drives.inputs if isinstance(drives, Projection) else drives
+        inputs = reads.drives.inputs if isinstance(reads.drives, Projection) else reads.drives
         self.n, self.wide, self.kind, self.batch = n, padded(n, kernel.width), kind, batch
         self.rows = tile_rows(batch, n)
         self.count = -(-batch // self.rows)
         self.scratch = self.function.needs.scratch * (self.rows * self.wide + sequence.APART * kernel.width)
         self.held: list[Tensor] = []
-        self.block = [0] * (len(sequence.FIELDS) + len(vectors) + 2 * len(matrices))
-        self.block[: NUMBERS - 3] = [0, 0, n, self.wide, batch, len(inputs), substeps, 0]
+        self.block = [0] * (len(sequence.FIELDS) + len(reads.vectors) + 2 * len(reads.matrices))
+        self.block[: NUMBERS - 3] = [0, 0, n, self.wide, batch, len(inputs), reads.substeps, 0]
         self.block[NUMBERS - 3 : NUMBERS] = [inputs.shape[2] if projected else 0, *self.function.products]
-        if isinstance(drives, Projection):
+        if isinstance(reads.drives, Projection):
             self.address(FIELD["input"], inputs.detach().contiguous())
-            self.address(FIELD["projection"], packed(drives.matrix.detach().t(), len(step.drives), kernel.width))
+            self.address(FIELD["projection"], packed(reads.drives.matrix.detach().t(), len(step.drives), kernel.width))
         else:
-            self.address(FIELD["drives"], self.widened(drives))
-        self.address(FIELD["row_scalars"], row_scalars.detach().contiguous())
-        self.address(FIELD["sizes"], torch.from_numpy(np.ascontiguousarray(sizes, np.float64)).to(kind))
-        self.address(FIELD["scalars"], torch.tensor([*scalars, 0.0], dtype=kind))
+            self.address(FIELD["drives"], self.widened(reads.drives))
+        self.address(FIELD["row_scalars"], reads.row_scalars.detach().contiguous())
+        self.address(FIELD["sizes"], torch.from_numpy(np.ascontiguousarray(reads.sizes, np.float64)).to(kind))
+        self.address(FIELD["scalars"], torch.tensor([*reads.scalars, 0.0], dtype=kind))
         after = len(sequence.FIELDS)
-        for k, vector in enumerate(vectors):
+        for k, vector in enumerate(reads.vectors):
             self.address(after + k, self.widened(vector))
-        after += len(vectors)
+        after += len(reads.vectors)
         for wanted, transposed in ((self.function.needs.matrices, False), (self.function.needs.transposed, True)):
-            for k, (matrix, width) in enumerate(zip(matrices, step.widths, strict=True)):
+            for k, (matrix, width) in enumerate(zip(reads.matrices, step.widths, strict=True)):
                 if wanted:
                     self.address(after + k, packed(matrix, width, kernel.width, transposed))
-            after += len(matrices)
+            after += len(reads.matrices)
 
     def address(self, index: int, tensor: Tensor) -> None:
         """Put a tensor's address in the block."""
@@ -353,40 +315,30 @@ def _total(sums: Tensor) -> Tensor:
     return sums[0]
 
 
-def _check(
-    step: Step,
-    kind: torch.dtype,
-    start: Tensor,
-    drives: Tensor | Projection,
-    row_scalars: Tensor,
-    matrices: Sequence[Tensor],
-    vectors: Sequence[Tensor],
-    scalars: Sequence[float],
-    sizes: npt.NDArray[np.float64],
-    substeps: int,
-) -> None:
+def _check(step: Step, kind: torch.dtype, start: Tensor, reads: Reads) -> None:
     """Raise `UsageError` for what would read or write outside of the tensors."""
     batch, _, n = start.shape
     expected: list[tuple[str, Tensor, tuple[int, ...]]] = [
         ("start", start, (batch, len(step.state), n)),
     ]
-    if isinstance(drives, Projection):
-        inputs, channels = len(drives.inputs), drives.inputs.shape[-1]
-        expected.append(("inputs", drives.inputs, (inputs, batch, channels)))
-        expected.append(("projection", drives.matrix, (len(step.drives) * n, channels)))
+    if isinstance(reads.drives, Projection):
+        inputs, channels = len(reads.drives.inputs), reads.drives.inputs.shape[-1]
+        expected.append(("inputs", reads.drives.inputs, (inputs, batch, channels)))
+        expected.append(("projection", reads.drives.matrix, (len(step.drives) * n, channels)))
     else:
-        inputs = len(drives)
-        expected.append(("drives", drives, (inputs, batch, len(step.drives), n)))
-    expected.append(("row scalars", row_scalars, (inputs, batch, len(step.row_scalars))))
-    expected += [(f"matrix {k}", t, (n, w * n)) for k, (t, w) in enumerate(zip(matrices, step.widths, strict=False))]
-    expected += [(f"vector {k}", t, (n,)) for k, t in enumerate(vectors)]
+        inputs = len(reads.drives)
+        expected.append(("drives", reads.drives, (inputs, batch, len(step.drives), n)))
+    expected.append(("row scalars", reads.row_scalars, (inputs, batch, len(step.row_scalars))))
+    pairs = enumerate(zip(reads.matrices, step.widths, strict=False))
+    expected += [(f"matrix {k}", matrix, (n, width * n)) for k, (matrix, width) in pairs]
+    expected += [(f"vector {k}", t, (n,)) for k, t in enumerate(reads.vectors)]
     for name, tensor, shape in expected:
         if tuple(tensor.shape) != shape or tensor.dtype != kind or tensor.device.type != "cpu":
             raise UsageError(
                 f"{name} of a compiled sequence has shape {tuple(tensor.shape)}, dtype {tensor.dtype} on "
                 f"{tensor.device}: expected {shape}, {kind} on cpu."
             )
-    given = (len(matrices), len(vectors), len(scalars), len(sizes))
-    wanted = (len(step.widths), len(step.vectors), len(step.scalars) - 1, inputs * substeps)
+    given = (len(reads.matrices), len(reads.vectors), len(reads.scalars), len(reads.sizes))
+    wanted = (len(step.widths), len(step.vectors), len(step.scalars) - 1, inputs * reads.substeps)
     if given != wanted:
         raise UsageError(f"(matrices, vectors, scalars, sizes) of a compiled sequence are {given}: expected {wanted}.")

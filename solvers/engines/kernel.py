@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+import numpy as np
+import numpy.typing as npt
 from torch import Tensor
 
 
@@ -18,8 +20,26 @@ class Projection:
 
 
 @dataclass(frozen=True)
+class Reads:
+    """What a sequence reads beside its first state, n hidden units, tensors contiguous:
+
+    * drives (T, batch, d, n), or what they are products of; row_scalars (T, batch, r);
+    * matrices (n, width * n) and vectors (n,), in the program's order; scalars: those of the program after h;
+    * sizes (T * substeps,): h of every step, float64; step i reads the drive i // substeps.
+    """
+
+    drives: Tensor | Projection
+    row_scalars: Tensor
+    matrices: Sequence[Tensor]
+    vectors: Sequence[Tensor]
+    scalars: Sequence[float]
+    sizes: npt.NDArray[np.float64]
+    substeps: int
+
+
+@dataclass(frozen=True)
 class Gradients:
-    """Cotangents of what `Kernel.forward` reads, in the same shapes; drives: of a projection, that of its matrix."""
+    """Cotangents of the start and of `Reads`, in the same shapes; drives: of a projection, that of its matrix."""
 
     start: Tensor
     drives: Tensor
@@ -29,35 +49,20 @@ class Gradients:
 
 
 class Kernel(Protocol):
-    """A step over a whole sequence and a whole batch: see `cpu.CompiledSequence` for the tensors."""
+    """A step over a whole sequence and a whole batch, of m blocks.
+
+    start (batch, m, n); states (T * substeps + 1, batch, m, n), the start first; cotangents (T * substeps, batch, seen,
+    n), of the leading `seen` blocks of the states after the start, those of the other blocks being zero.
+    """
 
     def saved(self, projected: bool) -> int:
         """How many arrays (batch, n) a step keeps for the backward pass where it keeps any."""
         ...
 
-    def forward(
-        self,
-        start: Tensor,
-        drives: Tensor | Projection,
-        row_scalars: Tensor,
-        matrices: Sequence[Tensor],
-        vectors: Sequence[Tensor],
-        scalars: Sequence[float],
-        sizes: Any,
-        substeps: int,
-        keep: bool,
-    ) -> tuple[Tensor, Any]: ...
+    def forward(self, start: Tensor, reads: Reads, keep: bool) -> tuple[Tensor, Any]:
+        """The states, and with keep what `backward` then need not compute again."""
+        ...
 
-    def backward(
-        self,
-        states: Tensor,
-        saved: Any,
-        drives: Tensor | Projection,
-        row_scalars: Tensor,
-        matrices: Sequence[Tensor],
-        vectors: Sequence[Tensor],
-        scalars: Sequence[float],
-        sizes: Any,
-        substeps: int,
-        cotangents: Tensor,
-    ) -> Gradients: ...
+    def backward(self, states: Tensor, saved: Any, reads: Reads, cotangents: Tensor) -> Gradients:
+        """The discrete adjoint, from the states that `forward` gave and what it kept (None: computed again)."""
+        ...

@@ -14,18 +14,18 @@ import importlib
 import os
 import tempfile
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import lru_cache
 from importlib.util import find_spec, module_from_spec, spec_from_file_location
 from pathlib import Path
 from typing import Any, final, get_args
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
 from ...suite.errors import UsageError
-from .kernel import Gradients, Projection
+from .kernel import Gradients, Projection, Reads
 from .machine import cache_folder
 from .program import Step
 from .triton_text import Precision, Source, source, unprintable
@@ -124,45 +124,22 @@ class TritonSequence:
         """How many arrays (batch, n) a step keeps for the backward pass where it keeps any."""
         return source(self.step, self.dtype, self.precision, True).saved
 
-    def forward(
-        self,
-        start: Tensor,
-        drives: Tensor | Projection,
-        row_scalars: Tensor,
-        matrices: Sequence[Tensor],
-        vectors: Sequence[Tensor],
-        scalars: Sequence[float],
-        sizes: npt.NDArray[np.float64],
-        substeps: int,
-        keep: bool,
-    ) -> tuple[Tensor, Tensor | None]:
-        """The states, and with keep what `backward` then need not compute again."""
+    def forward(self, start: Tensor, reads: Reads, keep: bool) -> tuple[Tensor, Tensor | None]:
+        """See `Kernel.forward`."""
         self._check(start, keep)
-        drives = _multiplied(drives)
+        drives, sizes = _multiplied(reads.drives), reads.sizes
         printed = source(self.step, self.dtype, self.precision, keep)
         batch, m, n = start.shape
         states = start.new_empty(len(sizes) + 1, batch, m, n)
         states[0] = start
         saved = start.new_empty(len(sizes), batch, printed.saved, n)
-        read = self._read(printed, start, drives, row_scalars, matrices, vectors, scalars, sizes)
-        self._launch(printed, "forward", [*read, states, saved], batch, len(drives), substeps, n, start.device)
+        read = self._read(printed, start, reads)
+        self._launch(printed, "forward", [*read, states, saved], batch, len(drives), reads.substeps, n, start.device)
         return states, saved if keep else None
 
-    def backward(
-        self,
-        states: Tensor,
-        saved: Tensor | None,
-        drives: Tensor | Projection,
-        row_scalars: Tensor,
-        matrices: Sequence[Tensor],
-        vectors: Sequence[Tensor],
-        scalars: Sequence[float],
-        sizes: npt.NDArray[np.float64],
-        substeps: int,
-        cotangents: Tensor,
-    ) -> Gradients:
-        """The discrete adjoint, from the states that `forward` gave and what it kept (None: computed again)."""
-        drives = _multiplied(drives)
+    def backward(self, states: Tensor, saved: Tensor | None, reads: Reads, cotangents: Tensor) -> Gradients:
+        """See `Kernel.backward`."""
+        drives, sizes, substeps = _multiplied(reads.drives), reads.sizes, reads.substeps
         printed = source(self.step, self.dtype, self.precision, saved is not None)
         steps, batch, n = len(sizes), states.shape[1], states.shape[3]
         r, v, inputs = len(self.step.row_scalars), len(self.step.vectors), len(drives)
@@ -174,9 +151,9 @@ class TritonSequence:
         found_drives = states.new_empty(steps, *drives.shape[1:])
         found_rows = states.new_empty(steps, batch, r)
         found_vectors = states.new_zeros(v, n)
-        found = [torch.zeros_like(w) for w in matrices]
+        found = [torch.zeros_like(w) for w in reads.matrices]
         rows, numbers = (
-            row_scalars.contiguous(),
+            reads.row_scalars.contiguous(),
             sum(o * (1 + w) for o, w in zip(printed.outers, self.step.widths, strict=True)),
         )
         length = max(1, FACTORS_BYTES // max(1, numbers * batch * n * states.element_size() * substeps))
@@ -190,9 +167,8 @@ class TritonSequence:
             ]
             partial = states.new_empty(-(-batch // ROWS), v, n)
             where = slice(first, last)
-            read = self._read(
-                printed, states, drives[where], rows[where], matrices, vectors, scalars, sizes[begin:end], reverse=True
-            )
+            part = replace(reads, drives=drives[where], row_scalars=rows[where], sizes=sizes[begin:end])
+            read = self._read(printed, states, part, reverse=True)
             others = [states[begin:end], kept[begin:end], cotangents[begin + 1 : end + 1]]
             results = [carry, found_drives[begin:end], found_rows[begin:end], partial, *factors]
             pointers = [*map(_last, others), carry, *map(_last, results[1:3]), partial, *map(_last, factors)]
@@ -221,24 +197,13 @@ class TritonSequence:
         if most >= 2**31:
             raise UsageError(f"engine 'triton' cannot run a batch of {batch} with {n} units: expected a smaller one.")
 
-    def _read(
-        self,
-        printed: Source,
-        like: Tensor,
-        drives: Tensor,
-        row_scalars: Tensor,
-        matrices: Sequence[Tensor],
-        vectors: Sequence[Tensor],
-        scalars: Sequence[float],
-        sizes: npt.NDArray[np.float64],
-        reverse: bool = False,
-    ) -> list[Tensor]:
+    def _read(self, printed: Source, like: Tensor, reads: Reads, reverse: bool = False) -> list[Tensor]:
         """What both kernels read. reverse: sequences by their last element."""
-        table = torch.tensor([*scalars, *printed.numbers, 0.0], dtype=self.kind, device=like.device)
-        steps = torch.as_tensor(np.ascontiguousarray(sizes), dtype=self.kind, device=like.device)
-        over_time = [drives.contiguous(), row_scalars.contiguous(), steps]
+        table = torch.tensor([*reads.scalars, *printed.numbers, 0.0], dtype=self.kind, device=like.device)
+        steps = torch.as_tensor(np.ascontiguousarray(reads.sizes), dtype=self.kind, device=like.device)
+        over_time = [_multiplied(reads.drives).contiguous(), reads.row_scalars.contiguous(), steps]
         drives, row_scalars, steps = map(_last, over_time) if reverse else over_time
-        still = [x.detach().contiguous() for x in (*matrices, *vectors)]
+        still = [x.detach().contiguous() for x in (*reads.matrices, *reads.vectors)]
         return [drives, row_scalars, *still, steps, table]
 
     def _launch(

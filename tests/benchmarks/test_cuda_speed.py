@@ -17,6 +17,7 @@ from torchdiffeq import odeint
 
 from odernn.solvers.cell import ODERNN
 from odernn.solvers.engines import cuda_graph, triton
+from odernn.solvers.engines.kernel import Reads
 from odernn.solvers.engines.operands import constants, drives_of, operands, program_of
 from odernn.solvers.engines.triton_text import Precision
 
@@ -71,11 +72,11 @@ def _triton(precision: Precision) -> Run:
         start = field.initial(BATCH).reshape(BATCH, 1, HIDDEN)
         held = (drives.detach(), rows, matrices, vectors, constants(field, program), sizes, 1)
         with torch.no_grad():
-            states, saved = engine.forward(start, *held, True)
+            states, saved = engine.forward(start, Reads(*held), True)
         leaf = states.requires_grad_()
         (cotangents,) = torch.autograd.grad(leaf[1:].square().mean(), leaf)
         with torch.no_grad():
-            gained = engine.backward(states.detach(), saved, *held, cotangents[1:])
+            gained = engine.backward(states.detach(), saved, Reads(*held), cotangents[1:])
         torch.autograd.backward([drives, *matrices, *vectors], [gained.drives, *gained.matrices, *gained.vectors])
 
     return run

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from odernn.solvers.engines import cpu, machine
 from odernn.solvers.engines.cpu import CompiledSequence, Gradients, tile_rows
-from odernn.solvers.engines.kernel import Projection
+from odernn.solvers.engines.kernel import Projection, Reads
 from odernn.solvers.engines.program import Assign, H, Product, Step
 from odernn.solvers.engines.vector import Lanes
 from odernn.suite.errors import UsageError
@@ -54,9 +54,9 @@ class Case:
         common = (drives, rows, others[: len(self.matrices)], others[len(self.matrices) :])
         common += (self.scalars, self.sizes, self.substeps)  # type: ignore[assignment]
         sequence = CompiledSequence(self.step, dtype)
-        states, saved = sequence.forward(start, *common, keep)
+        states, saved = sequence.forward(start, Reads(*common), keep)
         assert (saved is not None) == keep
-        return states, sequence.backward(states, saved, *common, self.cotangents[1:, :, : self.seen].to(kind))
+        return states, sequence.backward(states, saved, Reads(*common), self.cotangents[1:, :, : self.seen].to(kind))
 
     def reference(self, run: Callable[[Case], Tensor] | None = None) -> tuple[Tensor, list[Tensor]]:
         for leaf in self.leaves:
@@ -250,10 +250,10 @@ def test_a_backward_pass_may_be_repeated_and_memory_serves_again() -> None:
     one = case(leaky_rk4(), 16, 4)
     sequence = CompiledSequence(one.step, "float64")
     common = (one.drives, one.row_scalars, one.matrices, one.vectors, one.scalars, one.sizes, 1)
-    states, saved = sequence.forward(one.start, *common, True)
-    first = sequence.backward(states, saved, *common, one.cotangents[1:])
-    sequence.forward(one.start + 1, *common, True)
-    second = sequence.backward(states, saved, *common, one.cotangents[1:])
+    states, saved = sequence.forward(one.start, Reads(*common), True)
+    first = sequence.backward(states, saved, Reads(*common), one.cotangents[1:])
+    sequence.forward(one.start + 1, Reads(*common), True)
+    second = sequence.backward(states, saved, Reads(*common), one.cotangents[1:])
     assert torch.equal(first.start, second.start)
     assert torch.equal(first.matrices[0], second.matrices[0])
 
@@ -273,12 +273,14 @@ def test_what_does_not_fit_is_an_error() -> None:
     sequence = CompiledSequence(one.step, "float64")
     with pytest.raises(UsageError, match=r"matrix 0 .* \(4, 4\).*expected \(5, 5\)"):
         sequence.forward(
-            one.start, one.drives, one.row_scalars, [torch.zeros(4, 4).double()], [], [], one.sizes, 1, True
+            one.start, Reads(one.drives, one.row_scalars, [torch.zeros(4, 4).double()], [], [], one.sizes, 1), True
         )
     with pytest.raises(UsageError, match="float32"):
-        sequence.forward(one.start.float(), one.drives, one.row_scalars, one.matrices, [], [], one.sizes, 1, True)
+        sequence.forward(
+            one.start.float(), Reads(one.drives, one.row_scalars, one.matrices, [], [], one.sizes, 1), True
+        )
     with pytest.raises(UsageError, match="sizes"):
-        sequence.forward(one.start, one.drives, one.row_scalars, one.matrices, [], [], one.sizes, 2, True)
+        sequence.forward(one.start, Reads(one.drives, one.row_scalars, one.matrices, [], [], one.sizes, 2), True)
     with pytest.raises(UsageError, match="1 blocks before and 2 after"):
         CompiledSequence(replace(one.step, result=2 * one.step.result), "float64")
     with pytest.raises(UsageError, match="float16"):
@@ -350,8 +352,8 @@ def test_drives_as_products_of_the_inputs(n: int, batch: int, channels: int, kee
         m = len(one.matrices)
         common = (Projection(x.to(kind), V.to(kind)), rows, others[:m], others[m:], one.scalars, one.sizes, 2)
         kernel = CompiledSequence(step, dtype)
-        states, saved = kernel.forward(start, *common, keep)
-        found = kernel.backward(states, saved, *common, one.cotangents[1:].to(kind))
+        states, saved = kernel.forward(start, Reads(*common), keep)
+        found = kernel.backward(states, saved, Reads(*common), one.cotangents[1:].to(kind))
         gained = torch.einsum("tbdn,tbp->dnp", gradients[1], x).reshape(V.shape)
         whole = [found.start, found.drives, *found.matrices, *found.vectors]
         against = [gradients[0], gained, *gradients[3:]]

@@ -22,6 +22,7 @@ import torch
 from torch import Tensor
 
 from odernn.solvers.cell import ODERNN
+from odernn.solvers.engines.kernel import Reads
 from odernn.solvers.engines.operands import constants, drives_of, operands, program_of
 from odernn.solvers.engines.program import Assign, H, Product, Step
 from odernn.solvers.engines.triton import TritonSequence, available, interpreted, padded, refusal
@@ -81,8 +82,8 @@ def run(
     engine = TritonSequence(step, str(dtype).removeprefix("torch."))
     held = [drives, rows, matrices, vectors, list(scalars), sizes, substeps]
     with torch.no_grad():
-        found, saved = engine.forward(start, *held, keep)
-        gained = engine.backward(found, saved, *held, weight[1:])
+        found, saved = engine.forward(start, Reads(*held), keep)
+        gained = engine.backward(found, saved, Reads(*held), weight[1:])
     assert (saved is not None) == keep
     compare(found, expected.detach())
     gradients = [gained.start, gained.drives, gained.row_scalars, *gained.matrices, *gained.vectors]
@@ -205,8 +206,8 @@ def test_cells_against_the_general_path(name: str, method: str) -> None:
     engine = TritonSequence(program.step, "float64")
     held = [drives, u.new_empty(4, 3, 0), matrices, vectors, constants(cell.field, program), np.full(4, 0.5), 1]
     with torch.no_grad():
-        states, saved = engine.forward(start, *held, True)
-        gained = engine.backward(states, saved, *held, weight[1:])
+        states, saved = engine.forward(start, Reads(*held), True)
+        gained = engine.backward(states, saved, Reads(*held), weight[1:])
     compare(states, expected.detach())
     found = torch.autograd.grad(
         [drives, *matrices, *vectors], parameters, [gained.drives, *gained.matrices, *gained.vectors], allow_unused=True
@@ -230,7 +231,7 @@ def test_functions_over_their_whole_range() -> None:
             x = points.to(dtype).to(DEVICE)
             start = x.reshape(1, 1, -1)
             nothing = [start.new_empty(1, 1, 0, len(x)), start.new_empty(1, 1, 0), [], [], [], np.ones(1), 1]
-            states, _ = TritonSequence(step, str(dtype).removeprefix("torch.")).forward(start, *nothing, False)
+            states, _ = TritonSequence(step, str(dtype).removeprefix("torch.")).forward(start, Reads(*nothing), False)
             rtol = (8 if interpreted() else 32) * torch.finfo(dtype).eps  # a GPU's own exp is less exact
             torch.testing.assert_close(
                 states[1, 0, 0], exact(x), rtol=rtol, atol=torch.finfo(dtype).tiny, equal_nan=True
@@ -247,7 +248,7 @@ def test_rounded_operands(precision: Any) -> None:
     n = 32
     x, W = drawn("x", 4, 1, n).float(), drawn("W", n, n).float()
     nothing = [x.new_empty(1, 4, 0, n), x.new_empty(1, 4, 0), [W], [], [], np.ones(1), 1]
-    states, _ = TritonSequence(step, "float32", precision).forward(x, *nothing, False)
+    states, _ = TritonSequence(step, "float32", precision).forward(x, Reads(*nothing), False)
     unit = 2.0 ** {"tf32x3": -20, "tf32": -10, "bf16": -7}[precision]
     bound = 3 * unit * (x[:, 0].abs() @ W.abs())
     error = (states[1, :, 0].double() - x[:, 0].double() @ W.double()).abs()
