@@ -232,9 +232,10 @@ class ODERNN(torch.nn.Module):
         """Outputs and last flat state of the inputs u, of which the first is the sequence's `first`."""
         found = self._solve(u, y0, first)
         if isinstance(found, Rolled):
-            shown = found.first if self.field.first_alone else found.after
+            made = self.field.first_alone or found.shown is not None
+            shown = found.after if not made else found.first if found.shown is None else found.shown
             shown = shown if self.substeps == 1 else shown[self.substeps - 1 :: self.substeps]
-            output, last = shown if self.field.first_alone else self.field.features(shown), found.last
+            output, last = shown if made else self.field.features(shown), found.last
         else:
             output, last = self.field.features(found.states[self.substeps :: self.substeps]), found.states[-1]
         return (output if self.readout is None else self.readout(output)), last

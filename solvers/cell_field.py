@@ -254,12 +254,18 @@ class CellField(TorchField):
 
     def input_rows(self) -> tuple[dict[sympy.Symbol, Tensor], dict[sympy.Symbol, Tensor]]:
         """V and b by preactivation."""
-        n = self.hidden_size
         driven = [m.symbol for m in self.equation.maps if m.driven]
-        biased = [m.symbol for m in self.equation.maps if m.has_bias and not m.vector]
-        return dict(zip(driven, self.V.split(n), strict=True)) if driven else {}, (
-            dict(zip(biased, self.b.split(n), strict=True)) if biased else {}
-        )
+        return self._by_symbol(driven, self.V), self.biases()
+
+    def biases(self) -> dict[sympy.Symbol, Tensor]:
+        """b by preactivation."""
+        return self._by_symbol([m.symbol for m in self.equation.maps if m.has_bias and not m.vector], self.b)
+
+    def _by_symbol(self, symbols: list[sympy.Symbol], rows: Tensor) -> dict[sympy.Symbol, Tensor]:
+        """The rows of each; of a single one the parameter itself."""
+        if len(symbols) < 2:
+            return dict.fromkeys(symbols, rows)
+        return dict(zip(symbols, rows.split(self.hidden_size), strict=True))
 
     def drive(self, u: Tensor) -> Tensor:
         return torch.nn.functional.linear(u, *self._input_map())

@@ -31,6 +31,7 @@ from ..suite.contracts import (
 )
 from ..suite.equation import Equation
 from ..suite.errors import UsageError
+from ..suite.matrix_equation import MatrixEquation
 from . import library_methods
 from .backends import find_backend
 from .backends.base import Field, Solution
@@ -182,7 +183,7 @@ class FieldIntegrator:
         """
         equation, t = self.perturbed(equation), checked_grid(t)
         start = np.asarray(y0, dtype=self.dtype)
-        if isinstance(equation, Equation) and start.shape[-1:] != (equation.dimension,):
+        if isinstance(equation, Equation | MatrixEquation) and start.shape[-1:] != (equation.dimension,):
             raise UsageError(
                 f"the start has shape {start.shape}: expected {(equation.dimension,)}, or several such, for "
                 f"{equation.name}."
@@ -193,7 +194,7 @@ class FieldIntegrator:
                 self.spec.backend or "", self.spec.method, self._request(equation, start, t, held)
             )
         name, reason = self.engine(equation, start.ndim > 1, held is not None)
-        if name == "cpu" and start.size and isinstance(equation, Equation):
+        if name == "cpu" and start.size and isinstance(equation, Equation | MatrixEquation):
             self.ran["cpu"] = ""
             return self._compiled(equation, start, t)
         self.ran["general"] = reason
@@ -250,7 +251,7 @@ class FieldIntegrator:
         times, every = self._grid(t)
         return Request(equation, y0, t, times, tuple(every.tolist()), rtol, atol, inputs, self.device)
 
-    def _compiled(self, equation: Equation, start: Array, t: Array) -> Trajectory:
+    def _compiled(self, equation: Equation | MatrixEquation, start: Array, t: Array) -> Trajectory:
         """The same steps in machine code, on as many threads as torch has, where it is in use."""
         from .engines.trajectories import CompiledTrajectories
 

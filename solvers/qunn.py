@@ -178,10 +178,18 @@ class QUNN(TorchField):
         """See `engines.operands.Programmed`."""
         match operand.source:
             case "flow":
-                return torch.cat(self._hop_factors(operand.share * h, weights, operand.linear), dim=1)
+                return self._real_hop(operand.share * h, weights, operand.linear)
+            case "signs":  # real and imaginary part of i^k
+                turns = torch.tensor([1.0, 0.0, -1.0, 0.0] if operand.first == 0 else [0.0, 1.0, 0.0, -1.0])
+                return turns.to(weights[5]).repeat(self.hidden_size // 4 + 1)[: self.hidden_size]
             case "chain":
                 return self._chain(weights[5])
         return weights[operand.first]
+
+    def shown(self, observed: Tensor) -> Tensor:
+        """See `engines.operands.Programmed`: the occupations, then <Z_j> by sites."""
+        occupations, signs = observed.split([1, self.qubits], dim=-2)
+        return torch.cat([signs.sum(-1), occupations.squeeze(-2)], dim=-1)
 
     # ------------------------------------------------------------------------------------------------------- the parts
 
@@ -202,6 +210,17 @@ class QUNN(TorchField):
         # one step towards the nearest unitary matrix, so that E is unitary to rounding and 10,000 steps are too
         E = 1.5 * E - 0.5 * E @ (E.mH @ E)
         return E.real.to(self.J.dtype), -E.imag.to(self.J.dtype)
+
+    def _real_hop(self, h: float, weights: Weights, linear: Linear) -> Tensor:
+        """One step of the hopping for rows of i^k psi_k, an orthogonal (t, t) matrix that acts from the right."""
+        J = widened(weights[5])
+        chain = h * (torch.diag(J, 1) - torch.diag(J, -1)) if len(J) else J.new_zeros(1, 1)
+        if linear == "exact":
+            E = _near_exponential(chain)
+        else:
+            eye = torch.eye(len(chain), dtype=chain.dtype, device=chain.device)
+            E = torch.linalg.solve(eye - chain / 2, eye + chain / 2)
+        return (1.5 * E - 0.5 * E @ (E.mT @ E)).to(self.J.dtype)  # as `_hop_factors`
 
     def _hopping(self, h: float, weights: Weights, linear: Linear) -> Flow:
         kept, moved = self._hop_factors(h, weights, linear)
@@ -284,6 +303,28 @@ class QUNN(TorchField):
 
     def extra_repr(self) -> str:
         return f"{self.name}, input_size={self.input_size}, sites={self.hidden_size}, qubits={self.qubits}"
+
+
+def _near_exponential(M: Tensor) -> Tensor:
+    """exp(M) to rounding, M (t, t) real. Ten products or so, and twice as many for its gradient: `torch.matrix_exp`
+    takes for that one of twice the size, which costs more than ten steps of the sequence.
+
+    Of X = M / 2^s with a norm of at most 1/2 the series to X^15, whose rest is below 1e-18, in powers of X^4 (Paterson
+    and Stockmeyer 1973, doi:10.1137/0202007), then s squarings.
+    """
+    norm = float(M.detach().abs().sum(-1).max())
+    squarings = max(0, math.ceil(math.log2(2 * norm))) if 0.0 < norm < math.inf else 0
+    X = M / 2**squarings
+    X2 = X @ X
+    low = (torch.eye(len(M), dtype=M.dtype, device=M.device), X, X2, X2 @ X)
+    X4 = X2 @ X2
+    rows = [[1 / math.factorial(4 * j + i) for i in range(4)] for j in range(4)]
+    E = sum((c * power for c, power in zip(rows[3], low, strict=True)), torch.zeros_like(M))
+    for row in rows[2::-1]:
+        E = sum((c * power for c, power in zip(row, low, strict=True)), E @ X4)
+    for _ in range(squarings):
+        E = E @ E
+    return E
 
 
 def _last(prepare: Callable[[Tensor], Value]) -> Callable[[Tensor], Value]:

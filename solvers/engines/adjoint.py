@@ -9,7 +9,7 @@ A little over the usual length: every kind of operation has its rule here.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -27,7 +27,9 @@ _FLAT = (sympy.Heaviside, sympy.sign, sign, sympy.floor, sympy.ceiling)
 
 
 @lru_cache(maxsize=256)
-def reverse(step: Step, keep: bool, gains: tuple[tuple[sympy.Symbol, sympy.Symbol], ...] = ()) -> Reverse:
+def reverse(
+    step: Step, keep: bool, gains: tuple[tuple[sympy.Symbol, sympy.Symbol], ...] = (), results: bool = False
+) -> Reverse:
     """The reverse of a step.
 
     keep: the fewest arrays are saved such that no product and no function such as tanh is computed again and the rest,
@@ -35,7 +37,8 @@ def reverse(step: Step, keep: bool, gains: tuple[tuple[sympy.Symbol, sympy.Symbo
     else nothing is saved and everything is computed again from that state. What depends on vectors alone or on row
     scalars alone is computed again either way. The step of the answer is `split(step)`, which the forward pass must
     run to find the saved arrays under their names. gains: pairs of a state or drive and an array in memory that its
-    cotangent begins with, such as what the caller or another step adds: a product may then start from it.
+    cotangent begins with, such as what the caller or another step adds: a product may then start from it. results: the
+    state after the step is in memory as well (`kept_results`), so that nothing of it is computed again or saved.
     """
     step = split(step)
     tape = _Tape(step)
@@ -50,15 +53,29 @@ def reverse(step: Step, keep: bool, gains: tuple[tuple[sympy.Symbol, sympy.Symbo
     state = tuple(tape.total(symbol) for symbol in step.state)
     drives = tuple(tape.total(symbol) for symbol in step.drives)
     sums: list[Operation] = []
-    sums += [RowSum(symbol, value) for symbol in step.vectors if (value := tape.sum(symbol)) != 0]
+    sums += [RowSum(s, value) for s in step.vectors if s not in step.fixed and (value := tape.sum(s)) != 0]
     sums += [UnitSum(symbol, value) for symbol in step.row_scalars if (value := tape.sum(symbol)) != 0]
     outers = sorted(tape.outers, key=lambda outer: outer.matrix)
     found = [symbol for symbol in (*state, *drives) if symbol is not None]
     backward = live([*tape.writer.operations, *sums, *outers], found)
     needed = [symbol for operation in backward for symbol in reads(operation)] + found
-    saved = _saved(step, needed) if keep else ()
-    again = live([op for op in step.operations if not set(gives(op)) & set(saved)], set(needed) - set(saved))
+    after = kept_results(step) if results else {}
+    saved = _saved(step, needed, after) if keep else ()
+    there = {*saved, *after}
+    again = live([op for op in step.operations if not set(gives(op)) <= there], set(needed) - there)
     return Reverse(step, saved, cotangents, (*again, *backward), state, drives)
+
+
+def kept_results(step: Step) -> dict[sympy.Symbol, int]:
+    """The arrays that a step assigns and that lie in the state after it, and the block of each.
+
+    Of a product with several outputs, all of them or none: it is carried out again as a whole.
+    """
+    found = set(step.result)
+    made = {
+        symbol for operation in step.operations if found.issuperset(gives(operation)) for symbol in gives(operation)
+    }
+    return {symbol: block for block, symbol in enumerate(step.result) if symbol in made}
 
 
 def _backwards(operations: Sequence[Assign | Product]) -> Iterator[Assign | Product]:
@@ -226,8 +243,13 @@ class _Tape:
                 yield inner, sympy.Heaviside(direction * (beyond - others), 0)
 
 
-def _saved(step: Step, needed: Iterable[sympy.Symbol]) -> tuple[sympy.Symbol, ...]:
-    """The fewest arrays of the forward pass from which the needed ones follow without a product or a dear function."""
+def _saved(
+    step: Step, needed: Iterable[sympy.Symbol], after: Collection[sympy.Symbol] = ()
+) -> tuple[sympy.Symbol, ...]:
+    """The fewest arrays of the forward pass from which the needed ones follow without a product or a dear function.
+
+    after: those that are in memory anyway.
+    """
     made: dict[sympy.Symbol, Assign | Product] = {}
     kinds: dict[sympy.Symbol, frozenset[str]] = {symbol: frozenset({"array"}) for symbol in (*step.state, *step.drives)}
     kinds |= {symbol: frozenset({"vector"}) for symbol in step.vectors}
@@ -245,5 +267,6 @@ def _saved(step: Step, needed: Iterable[sympy.Symbol]) -> tuple[sympy.Symbol, ..
         return tuple(parent for parent in reads(made[symbol]) if parent in made)
 
     targets = dict.fromkeys(symbol for symbol in needed if symbol in made)
-    chosen = set(cheapest_cut(targets, parents, lambda _: 1, lambda _: 0, dear.__contains__))
+    chosen = set(cheapest_cut(targets, parents, lambda s: int(s not in after), lambda _: 0, dear.__contains__))
+    chosen -= set(after)
     return tuple(symbol for operation in step.operations for symbol in gives(operation) if symbol in chosen)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -18,7 +21,7 @@ from ..tableaux import Method
 from ..torch_field import TorchField
 from .cpu import CompiledSequence
 from .kernel import Kernel, Projection, Reads
-from .operands import constants, drives_of, operands, program_of
+from .operands import Programmed, constants, drives_of, operands, program_of
 from .program import Step
 from .writer import Lowered
 
@@ -29,12 +32,15 @@ KEPT_MIB = 256
 @dataclass(frozen=True)
 class Rolled:
     """A sequence's states, block by block: first (steps, batch, n) and rest (steps, batch, blocks - 1, n) after every
-    step (no rest: all are in first), start (batch, blocks * n) before them; f_calls: evaluations of the field."""
+    step (no rest: all are in first), start (batch, blocks * n) before them; f_calls: evaluations of the field; shown:
+    the features (steps, batch, feature_size) where the program makes them, None where they are to be made of the
+    states."""
 
     start: Tensor
     first: Tensor
     rest: Tensor | None
     f_calls: int
+    shown: Tensor | None = None
 
     @property
     def after(self) -> Tensor:
@@ -63,30 +69,48 @@ def solve_compiled(
     program = program_of(field, method)
     n, blocks = field.hidden_size, field.blocks
     steps = len(u) * substeps
-    times = [step * i / substeps for i in range(steps + 1)]  # as the general path has them, rounding included
-    sizes = np.array(step_sizes(times) if program.even else [b - a for a, b in pairwise(times)])
-    if program.even:
-        sizes[:] = sizes[0]
+    sizes = _sizes(step, substeps, steps, program.even)
     drives, rows = drives_of(field, program, u, projected=engine == "cpu")
     projected = isinstance(drives, Projection)
     matrices, vectors = operands(field, program, float(sizes[0]))
     start = y0.reshape(len(y0), blocks, n).contiguous()
+    if program.shown:
+        start = torch.cat([start.new_zeros(len(y0), program.shown, n), start], 1)
     driving = (drives.inputs, drives.matrix) if isinstance(drives, Projection) else (drives,)
     tensors = (start, rows, *matrices, *vectors, *driving)
     recorded = torch.is_grad_enabled() and any(t.requires_grad for t in tensors)
     kernel = _kernel(engine, program, start.dtype)
     array = steps * start[:, 0].numel() * start.element_size()
     keep = recorded and kernel.saved(projected) * array <= KEPT_MIB * 2**20
-    apart = field.first_alone
+    apart = program.shown or int(field.first_alone)
     counts, scalars = (len(matrices), len(vectors)), constants(field, program)
     call = _Call(engine, apart, kernel, *counts, scalars, sizes, substeps, keep)
     block, rest = _Sequence.apply(call, *tensors)  # type: ignore[no-untyped-call]
-    rolled = Rolled(
-        y0, block if apart else block.flatten(2), rest if apart and blocks > 1 else None, program.calls * steps
-    )
-    if not torch.isfinite(rolled.last).all():
-        check_finite(rolled.states, [step * first + t for t in times], "native")
+    calls = program.calls * steps
+    if program.shown:
+        assert isinstance(field, Programmed)
+        rolled = Rolled(y0, rest.flatten(2), None, calls, field.shown(block))
+    else:
+        rolled = Rolled(y0, block if apart else block.flatten(2), rest if apart and blocks > 1 else None, calls)
+    if not math.isfinite(rolled.last.detach().sum()):  # the sum may overflow where no state has
+        check_finite(rolled.states, [step * first + t for t in _times(step, substeps, steps)], "native")
     return rolled
+
+
+def _times(step: float, substeps: int, steps: int) -> list[float]:
+    """Ends of the steps, as the general path has them, rounding included."""
+    return [step * i / substeps for i in range(steps + 1)]
+
+
+@lru_cache(maxsize=64)
+def _sizes(step: float, substeps: int, steps: int, even: bool) -> npt.NDArray[np.float64]:
+    """h of every step, for everybody to read."""
+    times = _times(step, substeps, steps)
+    sizes = np.array(step_sizes(times) if even else [b - a for a, b in pairwise(times)])
+    if even:
+        sizes[:] = sizes[0]
+    sizes.setflags(write=False)
+    return sizes
 
 
 _KERNELS: dict[tuple[Any, ...], tuple[Lowered, Kernel]] = {}
@@ -112,10 +136,13 @@ def _made(engine: str, step: Step, dtype: str) -> Kernel:
 
 @dataclass(frozen=True)
 class _Call:
-    """What a sequence is computed from beside tensors: so many matrices and vectors among these."""
+    """What a sequence is computed from beside tensors: so many matrices and vectors among these.
+
+    apart: so many leading blocks are read without the others (see `_Sequence`).
+    """
 
     engine: str
-    apart: bool
+    apart: int
     kernel: Kernel
     matrices: int
     vectors: int
@@ -135,6 +162,7 @@ class _Call:
 class _Sequence(torch.autograd.Function):
     """The first block after every step (steps, batch, n), which most readouts see alone, and the other blocks
     (steps, batch, blocks - 1, n): what is not read costs nothing in the backward pass. Not apart: all blocks, and none.
+    Several blocks apart: (steps, batch, apart, n), and the others.
     """
 
     @staticmethod
@@ -143,7 +171,7 @@ class _Sequence(torch.autograd.Function):
         states, saved = call.kernel.forward(start, call.reads(rows, others), call.keep)
         ctx.call, ctx.kept = call, saved
         ctx.set_materialize_grads(False)
-        first, rest = (states[1:, :, 0], states[1:, :, 1:]) if call.apart else (states[1:], states[1:, :, :0])
+        first, rest = _divided(states[1:], call.apart)
         ctx.save_for_backward(states, start, rows, *others)
         return first, rest
 
@@ -175,6 +203,13 @@ class _Reverse(torch.autograd.Function):
         raise UsageError(f"engine {ctx.engine!r} has no second derivative: expected engine='general'.")
 
 
+def _divided(after: Tensor, apart: int) -> tuple[Tensor, Tensor]:
+    """See `_Sequence`."""
+    if apart == 1:
+        return after[:, :, 0], after[:, :, 1:]
+    return (after[:, :, :apart], after[:, :, apart:]) if apart else (after, after[:, :, :0])
+
+
 def _reversed(
     call: _Call,
     kept: object,
@@ -190,13 +225,14 @@ def _reversed(
     if not call.apart:
         cotangents = states.new_zeros(states[1:].shape) if first is None else first.contiguous()
     elif rest is None or rest.shape[2] == 0:
-        cotangents = states.new_zeros(states[1:, :, 0].shape) if first is None else first
-        cotangents = cotangents.unsqueeze(2).contiguous()
+        cotangents = states.new_zeros(_divided(states[1:], call.apart)[0].shape) if first is None else first
+        cotangents = (cotangents.unsqueeze(2) if call.apart == 1 else cotangents).contiguous()
     else:
         cotangents = states.new_zeros(states[1:].shape)
-        cotangents[:, :, 1:] = rest
+        into, behind = _divided(cotangents, call.apart)
+        behind.copy_(rest)
         if first is not None:
-            cotangents[:, :, 0] = first
+            into.copy_(first)
     found = call.kernel.backward(states, kept, call.reads(rows, others), cotangents)
     driving = (found.drives,) if len(others) == call.matrices + call.vectors + 1 else (None, found.drives)
     return found.start, found.row_scalars, *found.matrices, *found.vectors, *driving

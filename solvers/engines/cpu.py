@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
+import numpy.typing as npt
 import sympy
 import torch
 from torch import Tensor
@@ -63,7 +64,7 @@ class _Pool:
         """Take a buffer back; the oldest go where there are too many."""
         with self.lock:
             self.free.append(buffer)
-            while sum(b.numel() * b.element_size() for b in self.free) > POOL_BYTES:
+            while sum(b.nbytes for b in self.free) > POOL_BYTES:
                 self.free.pop(0)
 
 
@@ -117,46 +118,42 @@ class CompiledSequence:
         run = _Run(self, "forward", keep, start, reads)
         batch, m, n = start.shape
         states = torch.empty(len(reads.sizes) + 1, batch, m, run.wide, dtype=self.torch_dtype)
-        states[0, ..., :n] = start
         if run.wide > n:
             states[0, ..., n:] = 0.0
-        numbers = len(reads.sizes) * run.function.needs.saved * batch * run.wide
-        saved = Saved(numbers, self.torch_dtype) if keep else None
-        run.address(FIELD["states"], states)
-        if saved is not None:
-            run.address(FIELD["saved"], saved.buffer)
-        run.tiles(sums=None)
+        states[0, ..., :n].copy_(start)
+        run.address("states", states)
+        saved = None
+        if keep:
+            saved = Saved(len(reads.sizes) * run.function.needs.saved * batch * run.wide, self.torch_dtype)
+            run.address("saved", saved.buffer)
+        run.tiles(None)
         return states[..., :n], saved
 
     def backward(self, states: Tensor, saved: Saved | None, reads: Reads, cotangents: Tensor) -> Gradients:
         """The discrete adjoint, from the states that `forward` gave and what it kept (None: computed again)."""
-        keep = saved is not None
-        run = _Run(self, "backward", keep, states[0], reads)
-        n, wide, kind = run.n, run.wide, self.torch_dtype
         seen = cotangents.shape[2]
+        run = _Run(self, "backward", saved is not None, states[0], reads, seen)
+        n, wide, kind = run.n, run.wide, self.torch_dtype
         if tuple(cotangents.shape) != (len(reads.sizes), run.batch, seen, n) or seen > states.shape[2]:
             raise UsageError(
                 f"cotangents of a compiled sequence have shape {tuple(cotangents.shape)}: expected "
                 f"{(len(reads.sizes), run.batch, states.shape[2], n)}, or fewer blocks."
             )
         start = torch.zeros(*states.shape[1:3], wide, dtype=kind)  # written over, unless there is no step
-        run.block[FIELD["seen"]] = seen
-        projected = isinstance(reads.drives, Projection)
+        row_scalar_cotangents = torch.zeros(reads.row_scalars.shape, dtype=kind)
+        run.address("states", run.widened(states))
+        run.address("cotangents", run.widened(cotangents))
+        run.address("start", start)
+        run.address("row_scalar_cotangents", row_scalar_cotangents)
+        run.address("zeros", torch.zeros(wide, dtype=kind))
         if isinstance(reads.drives, Projection):
-            count, channels = len(self.step.drives), reads.drives.inputs.shape[2]
-            drive_cotangents = start.new_empty(0)
+            count, channels, drive_cotangents = len(self.step.drives), reads.drives.inputs.shape[2], None
         else:
             count, channels = 0, 0
             drive_cotangents = torch.empty(*reads.drives.shape[:-1], wide, dtype=kind)
-        row_scalar_cotangents = torch.zeros(reads.row_scalars.shape, dtype=kind)
-        for name, tensor in (("states", states), ("cotangents", cotangents)):
-            run.address(FIELD[name], run.widened(tensor))
-        run.address(FIELD["start"], start)
-        run.address(FIELD["drive_cotangents"], drive_cotangents)
-        run.address(FIELD["row_scalar_cotangents"], row_scalar_cotangents)
-        run.address(FIELD["zeros"], torch.zeros(wide, dtype=kind))
+            run.address("drive_cotangents", drive_cotangents)
         if saved is not None:
-            run.address(FIELD["saved"], saved.buffer)
+            run.address("saved", saved.buffer)
         size = (sum(self.step.widths) * n + len(reads.vectors) + channels * count) * wide
         jobs = max(1, min(run.count, SUMS_BYTES // max(1, size * start.element_size())))
         sums = torch.zeros(jobs, size, dtype=kind)
@@ -167,7 +164,7 @@ class CompiledSequence:
             found.append(block.reshape(n, width * n))
             at += n * width * wide
         gained = [total[at + k * wide : at + k * wide + n] for k in range(len(reads.vectors))]
-        if projected:
+        if drive_cotangents is None:
             whole = total[at + len(reads.vectors) * wide :].view(channels, count, wide)[..., :n]
             driven = whole.reshape(channels, count * n).t()
         else:
@@ -179,55 +176,55 @@ class _Run:
     """One call of a direction: its block of integers for every tile, and what keeps the addresses in it alive."""
 
     def __init__(
-        self,
-        kernel: CompiledSequence,
-        direction: Direction,
-        keep: bool,
-        start: Tensor,
-        reads: Reads,
+        self, kernel: CompiledSequence, direction: Direction, keep: bool, start: Tensor, reads: Reads, seen: int = 0
     ) -> None:
-        step, kind = kernel.step, kernel.torch_dtype
-        batch, _, n = start.shape
-        _check(step, kind, start, reads)
-        projected = isinstance(reads.drives, Projection)
+        step, drives = kernel.step, reads.drives
+        _check(step, kernel.torch_dtype, start, reads)
+        self.batch, _, self.n = start.shape
+        self.kind, self.wide = kernel.torch_dtype, padded(self.n, kernel.width)
+        projected = isinstance(drives, Projection)
         self.function = kernel.function(direction, keep, projected)
-        inputs = reads.drives.inputs if isinstance(reads.drives, Projection) else reads.drives
-        self.n, self.wide, self.kind, self.batch = n, padded(n, kernel.width), kind, batch
-        self.rows = tile_rows(batch, n)
-        self.count = -(-batch // self.rows)
-        self.scratch = self.function.needs.scratch * (self.rows * self.wide + sequence.APART * kernel.width)
-        self.held: list[Tensor] = []
-        self.block = [0] * (len(sequence.FIELDS) + len(reads.vectors) + 2 * len(reads.matrices))
-        self.block[: NUMBERS - 3] = [0, 0, n, self.wide, batch, len(inputs), reads.substeps, 0]
-        self.block[NUMBERS - 3 : NUMBERS] = [inputs.shape[2] if projected else 0, *self.function.products]
-        if isinstance(reads.drives, Projection):
-            self.address(FIELD["input"], inputs.detach().contiguous())
-            self.address(FIELD["projection"], packed(reads.drives.matrix.detach().t(), len(step.drives), kernel.width))
+        needs = self.function.needs
+        self.rows = tile_rows(self.batch, self.n)
+        self.count = -(-self.batch // self.rows)
+        self.scratch = needs.scratch * (self.rows * self.wide + sequence.APART * kernel.width)
+        self.held: list[object] = []
+        inputs = drives.inputs if isinstance(drives, Projection) else drives
+        channels = inputs.shape[2] if projected else 0
+        sizes = [self.n, self.wide, self.batch, len(inputs), reads.substeps, seen, channels, *self.function.products]
+        self.block = [0, 0, *sizes, *([0] * (len(sequence.FIELDS) - NUMBERS))]
+        if not isinstance(drives, Projection):
+            self.address("drives", self.widened(drives))
         else:
-            self.address(FIELD["drives"], self.widened(reads.drives))
-        self.address(FIELD["row_scalars"], reads.row_scalars.detach().contiguous())
-        self.address(FIELD["sizes"], torch.from_numpy(np.ascontiguousarray(reads.sizes, np.float64)).to(kind))
-        self.address(FIELD["scalars"], torch.tensor([*reads.scalars, 0.0], dtype=kind))
-        after = len(sequence.FIELDS)
-        for k, vector in enumerate(reads.vectors):
-            self.address(after + k, self.widened(vector))
-        after += len(reads.vectors)
-        for wanted, transposed in ((self.function.needs.matrices, False), (self.function.needs.transposed, True)):
-            for k, (matrix, width) in enumerate(zip(reads.matrices, step.widths, strict=True)):
-                if wanted:
-                    self.address(after + k, packed(matrix, width, kernel.width, transposed))
-            after += len(reads.matrices)
+            self.address("input", inputs.contiguous())
+            if needs.projection:
+                self.address("projection", packed(drives.matrix.t(), len(step.drives), kernel.width))
+        self.address("row_scalars", reads.row_scalars.contiguous())
+        for name, numbers in (("sizes", reads.sizes), ("scalars", (*reads.scalars, 0.0))):
+            array = np.ascontiguousarray(numbers, kernel.dtype)
+            self.held.append(array)
+            self.block[FIELD[name]] = array.ctypes.data
+        for vector in reads.vectors:
+            self.more(self.widened(vector))
+        for wanted, transposed in ((needs.matrices, False), (needs.transposed, True)):
+            for matrix, width in zip(reads.matrices, step.widths, strict=True):
+                self.more(packed(matrix, width, kernel.width, transposed) if wanted else None)
 
-    def address(self, index: int, tensor: Tensor) -> None:
+    def address(self, name: str, tensor: Tensor) -> None:
         """Put a tensor's address in the block."""
         self.held.append(tensor)
-        self.block[index] = tensor.data_ptr()
+        self.block[FIELD[name]] = tensor.data_ptr()
+
+    def more(self, tensor: Tensor | None) -> None:
+        """Put one after the named fields."""
+        self.held.append(tensor)
+        self.block.append(0 if tensor is None else tensor.data_ptr())
 
     def widened(self, tensor: Tensor) -> Tensor:
         """With rows of `wide` numbers; a tensor that is already a part of such rows is taken as it is."""
-        tensor = tensor.detach()
         if self.wide == self.n:
             return tensor.contiguous()
+        tensor = tensor.detach()
         lead = tensor.shape[:-1]
         numbers = lead.numel() * self.wide
         strides = torch.empty(*lead, self.wide, device="meta").stride()
@@ -238,17 +235,15 @@ class _Run:
 
     def tiles(self, sums: Tensor | None) -> None:
         """Carry out every tile. sums: one row a job, which takes neighbouring tiles one after another."""
+        if not self.count:
+            return
+        jobs = self.count if sums is None else len(sums)
+        bounds, own = _tiles(self.batch, self.rows, jobs)
         blocks = np.empty((self.count, len(self.block)), np.int64)
         blocks[:] = self.block
-        blocks[:, 0] = np.arange(self.count) * self.rows
-        blocks[:, 1] = np.minimum(self.rows, self.batch - blocks[:, 0])
-        jobs = self.count if sums is None else len(sums)
-        if not jobs or not self.count:
-            return
-        bounds = [job * self.count // jobs for job in range(jobs + 1)]
+        blocks[:, :2] = own[:, :2]
         if sums is not None:
-            for job in range(jobs):
-                blocks[bounds[job] : bounds[job + 1], FIELD["sums"]] = sums[job].data_ptr()
+            blocks[:, FIELD["sums"]] = sums.data_ptr() + own[:, 2] * (sums.shape[1] * sums.element_size())
         threads = min(torch.get_num_threads(), jobs)
         scratch = _pool.take(threads * self.scratch, self.kind)
         rows = scratch[: threads * self.scratch].view(threads, self.scratch)
@@ -266,17 +261,28 @@ def tile_rows(batch: int, n: int) -> int:
     return rows + rows % 2 if tiles > 1 else rows
 
 
+@lru_cache(maxsize=256)
+def _tiles(batch: int, rows: int, jobs: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """The first tile of every job, and the end; of each tile the first row, how many, and the job."""
+    count = -(-batch // rows)
+    first = np.arange(count) * rows
+    bounds = np.array([job * count // jobs for job in range(jobs + 1)], np.int64)
+    job = np.repeat(np.arange(jobs), np.diff(bounds))
+    return bounds, np.stack([first, np.minimum(rows, batch - first), job], 1)
+
+
 @lru_cache(maxsize=1024)
 def _compiled(step: Step, dtype: str, direction: Direction, keep: bool, projected: bool) -> _Function:
     lanes = Lanes(dtype, machine.width(dtype))
     key = ("sequence", direction, keep, projected, dtype, _written(step))
     library = machine.load(key, lambda: sequence.text(step, lanes, direction, keep, projected))
-    needs = (ctypes.c_int64 * 4)()
-    library.function("needs", [ctypes.c_void_p])(ctypes.addressof(needs))
+    found = (ctypes.c_int64 * 5)()
+    library.function("needs", [ctypes.c_void_p])(ctypes.addressof(found))
     address: int = library.engine.get_function_address(direction)
-    rows = _product(dtype, "rows") if needs[2] or needs[3] or projected else 0
+    needs = Needs(found[0], found[1], *map(bool, found[2:]))
+    rows = _product(dtype, "rows") if needs.matrices or needs.transposed or needs.projection else 0
     columns = _product(dtype, "columns") if direction == "backward" and (step.widths or projected) else 0
-    return _Function(library, address, Needs(needs[0], needs[1], bool(needs[2]), bool(needs[3])), (rows, columns))
+    return _Function(library, address, needs, (rows, columns))
 
 
 @lru_cache(maxsize=4)
@@ -296,7 +302,7 @@ def _written(step: Step) -> str:
         return ",".join("-" if s is None else s.name for s in symbols)
 
     lines = [names(s) for s in (step.state, step.result, step.drives, step.vectors, step.row_scalars, step.scalars)]
-    lines.append(repr(step.widths))
+    lines += [repr(step.widths), names(step.fixed)]
     for one in step.operations:
         if isinstance(one, Assign):
             lines.append(f"{one.symbol.name}={sympy.srepr(one.value)}")
@@ -317,27 +323,28 @@ def _total(sums: Tensor) -> Tensor:
 
 def _check(step: Step, kind: torch.dtype, start: Tensor, reads: Reads) -> None:
     """Raise `UsageError` for what would read or write outside of the tensors."""
-    batch, _, n = start.shape
-    expected: list[tuple[str, Tensor, tuple[int, ...]]] = [
-        ("start", start, (batch, len(step.state), n)),
-    ]
-    if isinstance(reads.drives, Projection):
-        inputs, channels = len(reads.drives.inputs), reads.drives.inputs.shape[-1]
-        expected.append(("inputs", reads.drives.inputs, (inputs, batch, channels)))
-        expected.append(("projection", reads.drives.matrix, (len(step.drives) * n, channels)))
-    else:
-        inputs = len(reads.drives)
-        expected.append(("drives", reads.drives, (inputs, batch, len(step.drives), n)))
-    expected.append(("row scalars", reads.row_scalars, (inputs, batch, len(step.row_scalars))))
-    pairs = enumerate(zip(reads.matrices, step.widths, strict=False))
-    expected += [(f"matrix {k}", matrix, (n, width * n)) for k, (matrix, width) in pairs]
-    expected += [(f"vector {k}", t, (n,)) for k, t in enumerate(reads.vectors)]
-    for name, tensor, shape in expected:
-        if tuple(tensor.shape) != shape or tensor.dtype != kind or tensor.device.type != "cpu":
+
+    def fits(name: str, tensor: Tensor, *shape: int) -> None:
+        if tensor.shape != shape or tensor.dtype != kind or not tensor.is_cpu:
             raise UsageError(
                 f"{name} of a compiled sequence has shape {tuple(tensor.shape)}, dtype {tensor.dtype} on "
                 f"{tensor.device}: expected {shape}, {kind} on cpu."
             )
+
+    batch, _, n = start.shape
+    fits("start", start, batch, len(step.state), n)
+    if isinstance(reads.drives, Projection):
+        inputs, channels = len(reads.drives.inputs), reads.drives.inputs.shape[-1]
+        fits("inputs", reads.drives.inputs, inputs, batch, channels)
+        fits("projection", reads.drives.matrix, len(step.drives) * n, channels)
+    else:
+        inputs = len(reads.drives)
+        fits("drives", reads.drives, inputs, batch, len(step.drives), n)
+    fits("row scalars", reads.row_scalars, inputs, batch, len(step.row_scalars))
+    for k, (matrix, width) in enumerate(zip(reads.matrices, step.widths, strict=False)):
+        fits(f"matrix {k}", matrix, n, width * n)
+    for k, vector in enumerate(reads.vectors):
+        fits(f"vector {k}", vector, n)
     given = (len(reads.matrices), len(reads.vectors), len(reads.scalars), len(reads.sizes))
     wanted = (len(step.widths), len(step.vectors), len(step.scalars) - 1, inputs * reads.substeps)
     if given != wanted:

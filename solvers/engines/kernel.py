@@ -21,7 +21,7 @@ class Projection:
 
 @dataclass(frozen=True)
 class Reads:
-    """What a sequence reads beside its first state, n hidden units, tensors contiguous:
+    """What a sequence reads beside its first state, n hidden units, tensors contiguous but for matrices and vectors:
 
     * drives (T, batch, d, n), or what they are products of; row_scalars (T, batch, r);
     * matrices (n, width * n) and vectors (n,), in the program's order; scalars: those of the program after h;

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Protocol, runtime_checkable
 from weakref import WeakKeyDictionary
 
+import sympy
 import torch
 from torch import Tensor
 
@@ -30,6 +31,10 @@ class Programmed(Protocol):
         """A matrix (n, width * n) or a vector (n,) of the program, for steps of size h."""
         ...
 
+    def shown(self, observed: Tensor) -> Tensor:
+        """The features (..., feature_size) of the arrays (..., `Lowered.shown`, n) that the program shows, if any."""
+        ...
+
 
 _PROGRAMS: WeakKeyDictionary[TorchField, dict[int, tuple[Method, Lowered]]] = WeakKeyDictionary()
 """By field and the identity of a method, which is kept: hashing an equation at every call costs more than a step."""
@@ -50,7 +55,7 @@ def program_of(field: TorchField, method: Method) -> Lowered:
 
 
 def operands(field: TorchField, program: Lowered, h: float) -> tuple[list[Tensor], list[Tensor]]:
-    """The program's matrices and vectors, contiguous."""
+    """The program's matrices and vectors."""
     weights = field.weights()
     if isinstance(field, CellField):
         equation = _Equation(field, h, weights)
@@ -59,7 +64,6 @@ def operands(field: TorchField, program: Lowered, h: float) -> tuple[list[Tensor
         found = [field.operand(one, h, weights) for one in (*program.matrices, *program.vectors)]
     else:
         raise CannotLowerError("the field is a torch module and no equation")
-    found = [tensor.contiguous() for tensor in found]
     return found[: len(program.matrices)], found[len(program.matrices) :]
 
 
@@ -76,8 +80,11 @@ class _Equation:
 
     def __init__(self, field: CellField, h: float, weights: Weights) -> None:
         self.field, self.h, self.weights = field, h, weights
-        self.biases = field.input_rows()[1]
         self.flow = lru_cache(maxsize=None)(self._flow)
+
+    @cached_property
+    def biases(self) -> dict[sympy.Symbol, Tensor]:
+        return self.field.biases()
 
     def tensor(self, operand: Operand) -> Tensor:
         n = self.field.hidden_size
@@ -130,9 +137,11 @@ def drives_of(
     if not program.drives or not isinstance(field, CellField):
         return none.unsqueeze(-1).expand(time, batch, 0, field.hidden_size), none
     symbols = [field.layout.driven[k].symbol for k in program.drives]
-    rows = field.input_rows()[0]
-    # the parameter itself where its order is the program's, so that nothing is copied
-    V = field.V if symbols == list(rows) else torch.cat([rows[s] for s in symbols])
+    if symbols == [m.symbol for m in field.equation.maps if m.driven]:
+        V: Tensor = field.V  # the parameter itself where its order is the program's, so that nothing is copied
+    else:
+        rows = field.input_rows()[0]
+        V = torch.cat([rows[s] for s in symbols])
     if projected and channels <= MOST_CHANNELS and not (u.requires_grad and torch.is_grad_enabled()):
         return Projection(u, V), none
     return torch.nn.functional.linear(u, V).view(time, batch, len(symbols), field.hidden_size), none

@@ -15,7 +15,7 @@ Direction: TypeAlias = Literal["forward", "backward"]
 
 _FAR = {
     "forward": ("drives", "next", "saved"),
-    "backward": ("states", "drives", "saved", "cotangents", "drive"),
+    "backward": ("states", "next", "drives", "saved", "cotangents", "drive"),
 }
 """Places that lie elsewhere in every step."""
 
@@ -28,6 +28,7 @@ class Needs:
     saved: int
     matrices: bool
     transposed: bool
+    projection: bool
 
 
 @dataclass(frozen=True)
@@ -71,11 +72,6 @@ class Plan:
         return self.carried + (2 * len(self.step.state) if self.direction == "backward" else 0)
 
     @property
-    def reads_drives(self) -> bool:
-        """Whether any pass needs the drives themselves."""
-        return any(symbol in self.step.drives for made in self.passes for symbol in read(made))
-
-    @property
     def needs(self) -> Needs:
         """What the printed function needs of its caller."""
         products = [p for p in self.passes if isinstance(p, Product)]
@@ -84,6 +80,7 @@ class Plan:
             len(self.saved),
             any(not p.transposed for p in products),
             any(p.transposed for p in products),
+            self.projected and any(symbol in self.step.drives for made in self.passes for symbol in read(made)),
         )
 
 
@@ -91,7 +88,7 @@ def forward_plan(step: Step, keep: bool, projected: bool = False) -> Plan:
     """A step's passes; its results go where the next state is, what is kept where the reverse finds it."""
     saved: tuple[sympy.Symbol, ...] = ()
     if keep:
-        saved = adjoint.reverse(step, True).saved
+        saved = adjoint.reverse(step, True, results=True).saved
     step = adjoint.split(step)
     operations: list[Operation] = list(step.operations)
     made = {s for o in operations for s in assigned(o)}
@@ -109,12 +106,13 @@ def forward_plan(step: Step, keep: bool, projected: bool = False) -> Plan:
 
 def backward_plan(step: Step, keep: bool, projected: bool = False) -> Plan:
     """The passes of a step's reverse: its cotangents gain those of the caller, those of a drive sum over substeps."""
-    reverse = adjoint.reverse(step, keep)
+    reverse = adjoint.reverse(step, keep, results=True)
     step = reverse.step
     operations: list[Operation] = list(reverse.operations)
     given = {s: ("states", b) for b, s in enumerate(step.state)}
     given |= {s: ("drives", d) for d, s in enumerate(step.drives)}
     given |= {s: ("saved", k) for k, s in enumerate(reverse.saved)}
+    given |= {s: ("next", b) for s, b in adjoint.kept_results(step).items()}
     given |= {s: ("later", b) for b, s in enumerate(reverse.cotangents)}
     wanted = set()
     for where, other, found in (("earlier", "cotangents", reverse.state), ("drive", "drive_before", reverse.drives)):

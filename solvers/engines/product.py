@@ -40,20 +40,22 @@ def padded(n: int, width: int) -> int:
 def packed(matrix: Tensor, groups: int, width: int, transposed: bool = False) -> Tensor:
     """A matrix (k, groups * n) as `groups` blocks (k, n), each in panels of `PANEL` * width columns, one after another.
 
-    A panel is (k, its columns), contiguous; columns beyond n are zero. transposed: each block transposed.
+    A panel is (k, its columns), contiguous; columns beyond n are zero. transposed: each block transposed. A matrix that
+    lies so already is not copied.
     """
-    blocks = matrix.detach().reshape(matrix.shape[0], groups, -1)
+    blocks = matrix.detach().view(matrix.shape[0], groups, -1)
     blocks = blocks.permute(1, 2, 0) if transposed else blocks.transpose(0, 1)
     _, k, n = blocks.shape
     wide, step = padded(n, width), PANEL * width
     if wide > n:
         blocks = torch.nn.functional.pad(blocks, (0, wide - n))
     full = wide // step
+    if full * step == wide:
+        return blocks.view(groups, k, full, step).transpose(1, 2).contiguous().view(groups, k * wide)
     result = torch.empty(groups, k * wide, dtype=matrix.dtype)
-    head = result[:, : k * full * step].view(groups, full, k, step)
-    head.copy_(blocks[:, :, : full * step].reshape(groups, k, full, step).transpose(1, 2))
-    if full * step < wide:
-        result[:, k * full * step :].view(groups, k, width).copy_(blocks[:, :, full * step :])
+    head, rest = result.split([k * full * step, k * width], 1)
+    head.view(groups, full, k, step).copy_(blocks[:, :, : full * step].view(groups, k, full, step).transpose(1, 2))
+    rest.view(groups, k, width).copy_(blocks[:, :, full * step :])
     return result
 
 

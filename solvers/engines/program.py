@@ -83,7 +83,7 @@ class Step:
 
     state, result: the blocks before and after (a result may be any array, also one of the state); drives, vectors,
     row_scalars, scalars (h first): what it reads beside; widths: of each matrix (n, width * n), how many arrays its
-    product gives.
+    product gives; fixed: vectors whose cotangents nobody wants, such as signs.
     """
 
     state: tuple[sympy.Symbol, ...]
@@ -94,6 +94,7 @@ class Step:
     row_scalars: tuple[sympy.Symbol, ...] = ()
     scalars: tuple[sympy.Symbol, ...] = (H,)
     widths: tuple[int, ...] = ()
+    fixed: tuple[sympy.Symbol, ...] = ()
 
 
 @dataclass(frozen=True)

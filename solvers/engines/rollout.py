@@ -15,17 +15,11 @@ import sympy
 from llvmlite import ir
 
 from ...suite.equation import TIME
-from ..adaptive import ALPHA, BETA, LARGEST, NEGLIGIBLE, SAFETY, SMALLEST, STRETCH
 from ..step import Row, Stages
 from . import elementary
 from .expressions import evaluate
+from .step_control import Record, Run, first_guess, land, plan, proceed, settle, start, unknown_slope
 from .vector import I64, Builder, Lanes, Value, function, loop, number, slot
-
-DONE, RUNNING, LOST_AT_START, TOO_SMALL = range(4)
-"""What became of a trajectory: complete; not yet; the slope at its start is not finite; the step fell."""
-
-REALS = ("t", "h", "before", "end")
-COUNTS = ("index", "status", "after", "known", "accepted", "rejected", "calls")
 
 Slopes: TypeAlias = Callable[[Builder, Value, Sequence[Value]], list[Value]]
 """(builder, t in float64, y) -> f(t, y)."""
@@ -159,80 +153,20 @@ def _norm(
     return mean if lanes.dtype == "float64" else b.fpext(mean, problem.control.type)
 
 
-def _power(b: Builder, lanes: Lanes, x: Value, exponent: float) -> Value:
-    """x^exponent for x >= 0."""
-    return elementary.exp(b, lanes, b.fmul(lanes.constant(exponent), elementary.log(b, lanes, x)))
+def _record(b: Builder, problem: Problem, reals: Value, counts: Value, arrays: Value, stride: Value) -> Record:
+    """The variables of control, the state y0, y1, ... and its slope k0, k1, ..."""
+    n = len(problem.state)
+    state = {f"{letter}{i}": (problem.lanes, arrays, j * n + i) for j, letter in enumerate("yk") for i in range(n)}
+    return Record(b, problem.control, reals, counts, stride, state)
 
 
-def _smaller(b: Builder, lanes: Lanes, x: Value, y: Value) -> Value:
-    return b.select(lanes.compare(b, "<", x, y), x, y)
+def _vector(b: Builder, problem: Problem, record: Record, letter: str) -> list[Value]:
+    return [record.get(b, f"{letter}{i}") for i in range(len(problem.state))]
 
 
-def _larger(b: Builder, lanes: Lanes, x: Value, y: Value) -> Value:
-    return b.select(lanes.compare(b, ">", x, y), x, y)
-
-
-def _limited(b: Builder, lanes: Lanes, x: Value) -> Value:
-    """Between the smallest and the largest factor; the smallest for NaN."""
-    return _smaller(b, lanes, _larger(b, lanes, x, lanes.constant(SMALLEST)), lanes.constant(LARGEST))
-
-
-class _Record:
-    """The variables of a group of lanes, in memory between calls and in slots within one."""
-
-    def __init__(self, b: Builder, problem: Problem, reals: Value, counts: Value, arrays: Value, stride: Value) -> None:
-        self.problem, self.stride = problem, stride
-        self.memory = {
-            **{name: (problem.control, reals, i) for i, name in enumerate(REALS)},
-            **{name: (problem.control, counts, i) for i, name in enumerate(COUNTS)},
-            **{f"y{i}": (problem.lanes, arrays, i) for i in range(len(problem.state))},
-            **{f"k{i}": (problem.lanes, arrays, len(problem.state) + i) for i in range(len(problem.state))},
-        }
-        self.slots = {
-            name: slot(b, lanes.integer if name in COUNTS else lanes.type)
-            for name, (lanes, _, _) in self.memory.items()
-        }
-
-    def _place(self, b: Builder, name: str, lane: Value) -> Any:
-        lanes, pointer, row = self.memory[name]
-        place = b.gep(pointer, [b.add(b.mul(self.stride, number(row)), lane)])
-        kind = lanes.integer if name in COUNTS else lanes.type
-        return b.bitcast(place, kind.as_pointer()), lanes.size
-
-    def read(self, b: Builder, lane: Value, *names: str) -> None:
-        """From memory; all of them where none is named."""
-        for name in names or self.slots:
-            place, size = self._place(b, name, lane)
-            b.store(b.load(place, align=size), self.slots[name])
-
-    def write(self, b: Builder, lane: Value, *names: str) -> None:
-        """To memory; all of them where none is named."""
-        for name in names or self.slots:
-            place, size = self._place(b, name, lane)
-            b.store(b.load(self.slots[name]), place, align=size)
-
-    def get(self, b: Builder, name: str) -> Value:
-        return b.load(self.slots[name])
-
-    def vector(self, b: Builder, letter: str) -> list[Value]:
-        return [b.load(self.slots[f"{letter}{i}"]) for i in range(len(self.problem.state))]
-
-    def put(self, b: Builder, name: str, value: Value, mask: Value | None = None) -> None:
-        """Change a variable, in the lanes of a mask alone where one is given."""
-        b.store(value if mask is None else b.select(mask, value, self.get(b, name)), self.slots[name])
-
-    def put_vector(self, b: Builder, letter: str, values: Sequence[Value], mask: Value | None = None) -> None:
-        for i, value in enumerate(values):
-            self.put(b, f"{letter}{i}", value, mask)
-
-    def count(self, b: Builder, name: str, mask: Value, by: int = 1) -> None:
-        """Add to a count in the lanes of a mask."""
-        lanes = self.problem.control
-        self.put(b, name, b.add(self.get(b, name), lanes.bits(by)), mask)
-
-    def flag(self, b: Builder, name: str) -> Value:
-        """A count as a mask: whether it is not 0."""
-        return b.icmp_signed("!=", self.get(b, name), self.problem.control.bits(0))
+def _put_vector(b: Builder, record: Record, letter: str, values: Sequence[Value], mask: Value | None = None) -> None:
+    for i, value in enumerate(values):
+        record.put(b, f"{letter}{i}", value, mask)
 
 
 def adaptive_code(problem: Problem) -> str:
@@ -257,10 +191,10 @@ def adaptive_code(problem: Problem) -> str:
             constants = [lanes.broadcast(b, parameters, i) for i in range(len(problem.parameters))]
             slope = _again(problem, printed, constants)
         pair = (lanes.broadcast(b, tolerances, 0), lanes.broadcast(b, tolerances, 1))
-        record = _Record(b, problem, reals, counts, arrays, stride)
+        record = _record(b, problem, reals, counts, arrays, stride)
         with loop(b, last, lanes.width, first, "lanes") as lane:
             record.read(b, lane)
-            body(b, problem, slope, record, pair, _Run(lane, stride, n, limit, controller, times, out))
+            body(b, problem, slope, record, pair, Run(lane, stride, n, limit, controller, times, out))
             record.write(b, lane)
         b.ret_void()
     return str(module)
@@ -274,183 +208,76 @@ def _again(problem: Problem, printed: Any, constants: list[Value]) -> Slopes:
     return slopes
 
 
-@dataclass(frozen=True)
-class _Run:
-    """What a call is given beside the variables; lane: the first trajectory of the group."""
-
-    lane: Value
-    stride: Value
-    n: Value
-    limit: Value
-    controller: Value
-    times: Value
-    out: Value
-
-
 def _begin(
-    b: Builder, problem: Problem, slope: Slopes, record: _Record, tolerances: tuple[Value, Value], run: _Run
+    b: Builder, problem: Problem, slope: Slopes, record: Record, tolerances: tuple[Value, Value], run: Run
 ) -> None:
     """The slope at the start and the first step: see `solvers.adaptive.first_step`."""
     lanes, control, times = problem.lanes, problem.control, run.times
     t = control.broadcast(b, times)
     span = b.fsub(control.broadcast(b, times, b.sub(run.n, number(1))), t)
-    y = record.vector(b, "y")
+    y = _vector(b, problem, record, "y")
     k = slope(b, t, y)
     sizes = [elementary.absolute(b, lanes, v) for v in y]
     d0, d1 = _norm(b, problem, tolerances, y, sizes), _norm(b, problem, tolerances, k, sizes)
-    tiny, least = control.constant(1e-5), control.constant(1e-6)
-    small = b.or_(control.compare(b, "<", d0, tiny), control.compare(b, "<", d1, tiny))
-    h0 = _smaller(b, control, b.select(small, least, b.fdiv(b.fmul(control.constant(0.01), d0), d1)), span)
+    h0 = first_guess(b, control, d0, d1, span)
     short = _narrow(b, lanes, h0)
     moved = slope(b, b.fadd(t, h0), [b.fadd(u, b.fmul(v, short)) for u, v in zip(y, k, strict=True)])
     d2 = b.fdiv(_norm(b, problem, tolerances, [b.fsub(u, v) for u, v in zip(moved, k, strict=True)], sizes), h0)
-    largest = _larger(b, control, d1, d2)
-    h1 = b.select(
-        control.compare(b, "<=", largest, control.constant(1e-15)),
-        _larger(b, control, least, b.fmul(h0, control.constant(1e-3))),
-        _power(b, control, b.fdiv(control.constant(0.01), largest), 1 / (problem.order + 1)),
-    )
-    h = _smaller(b, control, _smaller(b, control, b.fmul(h0, control.constant(100.0)), h1), span)
-    infinite = control.constant(float("inf"))
-    h = b.select(control.compare(b, "<", d2, infinite), h, h0)
-    started = control.compare(b, "<", d1, infinite)
-    record.put_vector(b, "k", k)
-    for name, value in (("t", t), ("h", h), ("before", control.constant(-1.0))):
-        record.put(b, name, value)
-    record.put(b, "end", control.broadcast(b, times, 1))
-    status = b.select(started, control.bits(RUNNING), control.bits(LOST_AT_START))
-    given = {"index": control.bits(1), "status": status, "known": control.bits(1), "calls": control.bits(2)}
-    for name in COUNTS:
-        record.put(b, name, given.get(name, control.bits(0)))
+    _put_vector(b, record, "k", k)
+    start(b, record, problem.order, run, t, d1, d2, h0, span)
 
 
 def _proceed(
-    b: Builder, problem: Problem, slope: Slopes, record: _Record, tolerances: tuple[Value, Value], run: _Run
+    b: Builder, problem: Problem, slope: Slopes, record: Record, tolerances: tuple[Value, Value], run: Run
 ) -> None:
     """Steps until every lane is done, or the limit of this call is reached."""
-    control = problem.control
-    head, body, after = (b.append_basic_block(f"attempt.{part}") for part in ("head", "body", "after"))
-    tried = slot(b, I64, number(0))
-    b.branch(head)
-    b.position_at_end(head)
-    running = b.icmp_signed("==", record.get(b, "status"), control.bits(RUNNING))
-    more = b.icmp_signed("<", b.load(tried), run.limit)
-    b.cbranch(b.and_(control.any(b, running), more), body, after)
-    b.position_at_end(body)
-    b.store(b.add(b.load(tried), number(1)), tried)
-    _attempt(b, problem, slope, record, tolerances, run, running)
-    b.branch(head)
-    b.position_at_end(after)
+    proceed(b, record, run, lambda b, running: _attempt(b, problem, slope, record, tolerances, run, running))
 
 
 def _attempt(
     b: Builder,
     problem: Problem,
     slope: Slopes,
-    record: _Record,
+    record: Record,
     tolerances: tuple[Value, Value],
-    run: _Run,
+    run: Run,
     running: Value,
 ) -> None:
     """One pass of the loop of `solvers.adaptive.integrate_adaptively`, in the lanes that run."""
-    lanes, control, method = problem.lanes, problem.control, problem.stages
-    t, h, end = (record.get(b, name) for name in ("t", "h", "end"))
-    lands = control.compare(b, ">=", b.fadd(t, b.fmul(control.constant(STRETCH), h)), end)
-    step = b.select(lands, b.fsub(end, t), h)
-    enough = control.compare(b, ">=", step, b.fmul(control.constant(10.0), _spacing(b, control, t)))
-    fell = b.and_(running, b.not_(b.or_(lands, enough)))
-    record.put(b, "status", control.bits(TOO_SMALL), fell)
-    running = b.and_(running, b.not_(fell))
+    lanes, method = problem.lanes, problem.stages
+    tried = plan(b, record, running)
     if not method.fsal:
-        new = b.and_(running, b.not_(record.flag(b, "known")))
-        with b.if_then(control.any(b, new)):  # the other lanes compute what they have
-            record.put_vector(b, "k", slope(b, t, record.vector(b, "y")))
-            record.count(b, "calls", new)
-            record.put(b, "known", control.bits(1))
-    y, first = record.vector(b, "y"), record.vector(b, "k")
-    found, slopes = _step(b, problem, slope, t, y, step, first)
+        unknown_slope(
+            b,
+            record,
+            tried,
+            lambda b: _put_vector(b, record, "k", slope(b, tried.t, _vector(b, problem, record, "y"))),
+        )
+    y, first = _vector(b, problem, record, "y"), _vector(b, problem, record, "k")
+    found, slopes = _step(b, problem, slope, tried.t, y, tried.step, first)
     sizes = [
         elementary.maximum(b, lanes, elementary.absolute(b, lanes, u), elementary.absolute(b, lanes, v))
         for u, v in zip(y, found, strict=True)
     ]
-    error = _norm(b, problem, tolerances, _change(b, problem, method.error, slopes, step), sizes)
-    good = b.and_(running, control.compare(b, "<=", error, control.constant(1.0)))
-    bad = b.and_(running, b.not_(good))
-    cut = b.and_(lands, control.compare(b, "<", step, h))
-    plain, chosen = _factors(b, problem, record, run, error)
-    scaled = b.fmul(step, chosen)
-    scaled = b.select(record.flag(b, "after"), _smaller(b, control, scaled, step), scaled)
-    record.put(b, "h", b.select(cut, _larger(b, control, scaled, h), scaled), good)
-    reduced = _smaller(b, control, b.fmul(step, plain), b.fmul(control.constant(SAFETY), step))
-    record.put(b, "h", reduced, bad)
-    none = control.constant(-1.0)
-    record.put(b, "before", b.select(b.and_(good, b.not_(cut)), error, none), running)
-    record.put(b, "t", b.select(lands, end, b.fadd(t, step)), good)
-    record.put(b, "after", b.select(good, control.bits(0), control.bits(1)), running)
-    record.put_vector(b, "y", found, good)
+    error = _norm(b, problem, tolerances, _change(b, problem, method.error, slopes, tried.step), sizes)
+    good = settle(b, record, problem.order, run, tried, error, len(method), method.fsal)
+    _put_vector(b, record, "y", found, good)
     if method.fsal:
-        record.put_vector(b, "k", slopes[-1], good)
-    else:
-        record.put(b, "known", control.bits(0), good)
-    record.count(b, "accepted", good)
-    record.count(b, "rejected", bad)
-    record.count(b, "calls", running, len(method) - 1)
-    landed = b.and_(good, lands)
-    with b.if_then(control.any(b, landed), likely=False):
+        _put_vector(b, record, "k", slopes[-1], good)
+    landed = b.and_(good, tried.lands)
+    with b.if_then(problem.control.any(b, landed), likely=False):
         _land(b, problem, record, run, landed)
 
 
-def _factors(b: Builder, problem: Problem, record: _Record, run: _Run, error: Value) -> tuple[Value, Value]:
-    """The elementary factor, and that of an accepted step: see `solvers.adaptive.factor` and `pi_factor`."""
-    control, q = problem.control, problem.order + 1
-    safety = control.constant(SAFETY)
-    plain = _limited(b, control, b.fmul(safety, _power(b, control, error, -1 / q)))
-    chosen = slot(b, control.type, plain)
-    with b.if_then(b.icmp_signed("!=", run.controller, number(0))):
-        before = record.get(b, "before")
-        remembered = _power(b, control, _larger(b, control, before, control.constant(NEGLIGIBLE)), BETA / q)
-        both = b.fmul(b.fmul(safety, _power(b, control, error, -ALPHA / q)), remembered)
-        known = control.compare(b, ">=", before, control.constant(0.0))
-        b.store(b.select(known, _limited(b, control, both), plain), chosen)
-    return plain, b.load(chosen)
-
-
-def _spacing(b: Builder, lanes: Lanes, t: Value) -> Value:
-    """math.ulp(t)."""
-    size = elementary.absolute(b, lanes, t)
-    above = b.bitcast(b.add(b.bitcast(size, lanes.integer), lanes.bits(1)), lanes.type)
-    return b.fsub(above, size)
-
-
-def _land(b: Builder, problem: Problem, record: _Record, run: _Run, landed: Value) -> None:
+def _land(b: Builder, problem: Problem, record: Record, run: Run, landed: Value) -> None:
     """Write the states of the lanes that reached their output times, and give them the next ones; through memory."""
-    control, lanes = problem.control.one_lane, problem.lanes.one_lane
-    width, n = problem.lanes.width, len(problem.state)
-    names = ("end", "index", "status", *(f"y{i}" for i in range(n)))
+    n, one = len(problem.state), problem.lanes.one_lane
+    names = [f"y{i}" for i in range(n)]
     record.write(b, run.lane, *names)
-    flags = slot(b, I64, count=width)
-    for i in range(width):
-        bit = landed if width == 1 else b.extract_element(landed, ir.Constant(ir.IntType(32), i))
-        b.store(b.zext(bit, I64), b.gep(flags, [number(i)]))
-    with loop(b, number(width), name="landed") as i:
-        reached = b.icmp_signed("!=", b.load(b.gep(flags, [i])), number(0))
-        with b.if_then(reached):
-            trajectory = b.add(run.lane, i)
-            places = {
-                name: b.gep(
-                    record.memory[name][1], [b.add(b.mul(run.stride, number(record.memory[name][2])), trajectory)]
-                )
-                for name in names
-            }
-            index = b.load(places["index"])
-            row = b.mul(b.add(b.mul(index, run.stride), trajectory), number(n))
-            for j in range(n):
-                lanes.store(b, b.load(places[f"y{j}"]), run.out, b.add(row, number(j)))
-            index = b.add(index, number(1))
-            b.store(index, places["index"])
-            with b.if_else(b.icmp_signed("==", index, run.n)) as (last, other):
-                with last:
-                    b.store(number(DONE), places["status"])
-                with other:
-                    b.store(control.load(b, run.times, index), places["end"])
-    record.read(b, run.lane, *names)
+
+    def copy(b: Builder, trajectory: Value, row: Value) -> None:
+        at = b.mul(row, number(n))
+        for j, name in enumerate(names):
+            one.store(b, b.load(record.place(b, name, trajectory)), run.out, b.add(at, number(j)))
+
+    land(b, record, run, landed, copy)

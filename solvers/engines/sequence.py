@@ -65,7 +65,7 @@ class Place:
 
 
 def text(step: Step, lanes: Lanes, direction: Direction, keep: bool, projected: bool = False) -> str:
-    """LLVM IR of the function named after the direction, and of "needs", which writes its `Needs` as four integers.
+    """LLVM IR of the function named after the direction, and of "needs", which writes its `Needs` as integers.
 
     keep: whether the forward pass keeps what the reverse needs (else the reverse computes it again). projected: the
     drives are products of the inputs with one matrix, computed a tile and an input at a time, so that they and their
@@ -76,7 +76,7 @@ def text(step: Step, lanes: Lanes, direction: Direction, keep: bool, projected: 
     _Printer(module, lanes, plan).print()
     made, b = function(module, "needs", [I64.as_pointer()])
     needs = plan.needs
-    for i, count in enumerate((needs.scratch, needs.saved, needs.matrices, needs.transposed)):
+    for i, count in enumerate((needs.scratch, needs.saved, needs.matrices, needs.transposed, needs.projection)):
         b.store(ir.Constant(I64, int(count)), b.gep(made.args[0], [ir.Constant(I64, i)]))
     b.ret_void()
     return str(module)
@@ -115,7 +115,7 @@ class _Printer:
             around = _Body(self, b, table, t, zero, zero)
             if plan.projected:
                 _Body(self, b, table, t if backward else b.add(t, one), zero, zero).fetch_input()
-            if plan.projected and (not backward or plan.reads_drives):
+            if plan.needs.projection:
                 around.project()
             with loop(b, get["substeps"], name="substep") as s:
                 s = b.sub(b.sub(get["substeps"], one), s) if backward else s

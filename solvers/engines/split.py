@@ -120,4 +120,5 @@ def split(step: Step) -> Step:
         step.row_scalars,
         step.scalars,
         step.widths,
+        step.fixed,
     )

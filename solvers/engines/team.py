@@ -57,9 +57,8 @@ def text() -> str:
 def share(address: int, blocks: Any, bounds: Any, scratch: torch.Tensor, place: int, threads: int) -> None:
     """Carry out job after job: `address` is called with every block (a row of int64) from bounds[job] to
     bounds[job + 1], after the thread's part of `scratch` (a row) is put at index `place` of the block."""
-    edges = np.ascontiguousarray(bounds, np.int64)
     apart = scratch.stride(0) * scratch.element_size()
-    given = (0, 0, len(edges) - 1, edges.ctypes.data, address, blocks.ctypes.data, blocks.strides[0])
+    given = (0, 0, len(bounds) - 1, bounds.ctypes.data, address, blocks.ctypes.data, blocks.strides[0])
     fields = np.array([*given, scratch.data_ptr(), apart, 8 * place], np.int64)
     library = _library()
     if threads == 1:

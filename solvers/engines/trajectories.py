@@ -1,18 +1,18 @@
-"""Initial value problems as machine code: an equation under an explicit tableau, one lane a trajectory.
+"""Initial value problems as machine code: an equation under an explicit tableau.
 
-Fixed steps and embedded pairs, the same stages, step sizes and counts as the general path (`solvers.step`,
-`solvers.adaptive`), to rounding. Parameters are passed at run time, so that other values need no new code.
+One lane a trajectory, or for a `MatrixEquation` one lane a component (`matrix_trajectories`). Fixed steps and embedded
+pairs, the same stages, step sizes and counts as the general path (`solvers.step`, `solvers.adaptive`), to rounding.
+Parameters are passed at run time, so that other values need no new code. A little over the usual length, for the checks
+of fixed and of chosen steps beside each other.
 """
 
 from __future__ import annotations
 
 import ctypes
-import itertools
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, TypeAlias, final
+from typing import Any, final
 
 import numpy as np
 import sympy
@@ -20,20 +20,22 @@ import sympy
 from ...suite.contracts import Array
 from ...suite.equation import TIME, Equation
 from ...suite.errors import Diverged, UsageError
+from ...suite.matrix_equation import MatrixEquation
 from ..adaptive import check_controller
 from ..backends.common import checked_grid, checked_pair
 from ..step import stages
 from ..tableau import Tableau
 from . import machine
+from .calls import Code, address, held, kept, spread
 from .expressions import unsupported
-from .rollout import COUNTS, LOST_AT_START, REALS, RUNNING, Problem, adaptive_code, fixed_code
+from .matrix_trajectories import MatrixTrajectories
+from .rollout import Problem, adaptive_code, fixed_code
+from .step_control import COUNTS, LOST_AT_START, REALS, RUNNING
 from .vector import Lanes
 
 LARGEST_DIMENSION = 64
 ATTEMPTS = 100_000
 """Steps tried by all trajectories in one call of compiled code, so that an interrupt is heard."""
-
-Compiled: TypeAlias = Callable[..., None]
 
 
 @final
@@ -41,7 +43,7 @@ Compiled: TypeAlias = Callable[..., None]
 class Trajectories:
     """States at the output times, (times, batch, dimension), and what each trajectory cost, (batch,) integers.
 
-    status: 0 where a trajectory is complete (`rollout.DONE`); ended: the times where those that are not were lost,
+    status: 0 where a trajectory is complete (`step_control.DONE`); ended: the times where those that are not were lost,
     their later states being NaN.
     """
 
@@ -65,20 +67,28 @@ class Trajectories:
 
 def compilable(equation: object, tableau: object) -> str:
     """Why `CompiledTrajectories` cannot solve an equation by a method; '' where it can."""
-    if not isinstance(equation, Equation):
-        return f"{type(equation).__name__} is not an equation written component by component"
+    if not isinstance(equation, Equation | MatrixEquation):
+        return f"{type(equation).__name__} is no equation of symbols, component by component or with matrices"
     if not isinstance(tableau, Tableau) or not tableau.explicit:
         return "only explicit Runge-Kutta tableaux are compiled"
+    if isinstance(equation, MatrixEquation):
+        return _without_form((equation.pointwise,))
     return _reason(equation.state, equation.rhs, tuple(equation.parameters))
+
+
+@lru_cache(maxsize=512)
+def _without_form(expressions: tuple[Any, ...]) -> str:
+    strange = unsupported(expressions)
+    return f"{strange} has no compiled form" if strange else ""
 
 
 @lru_cache(maxsize=512)
 def _reason(state: tuple[Any, ...], rhs: tuple[Any, ...], parameters: tuple[Any, ...]) -> str:
     if not 1 <= len(state) <= LARGEST_DIMENSION:
         return f"dimension {len(state)} is not between 1 and {LARGEST_DIMENSION}"
-    strange = unsupported(rhs)
+    strange = _without_form(rhs)
     if strange:
-        return f"{strange} has no compiled form"
+        return strange
     free: set[Any] = set().union(*(sympy.sympify(e).free_symbols for e in rhs))
     unknown = sorted(str(s) for s in free - {TIME, *state, *parameters})
     return f"the right-hand side reads {', '.join(unknown)}" if unknown else ""
@@ -88,15 +98,17 @@ def _reason(state: tuple[Any, ...], rhs: tuple[Any, ...], parameters: tuple[Any,
 class CompiledTrajectories:
     """An equation under an explicit tableau in a dtype, "float32" or "float64"; compiled at its first solution.
 
+    Of a `MatrixEquation`, a column of zeros is skipped: where M has one, 0 g(y) counts as 0 even if g is not finite.
     Raises `UsageError` for what `compilable` gives a reason against.
     """
 
-    def __init__(self, equation: Equation, tableau: Tableau, dtype: str) -> None:
+    def __init__(self, equation: Equation | MatrixEquation, tableau: Tableau, dtype: str) -> None:
         reason = compilable(equation, tableau)
         if reason:
             raise UsageError(f"{equation.name} under {tableau.name!r} cannot be compiled: {reason}.")
         machine.width(dtype)  # refuses other dtypes
         self.equation, self.tableau, self.dtype = equation, tableau, dtype
+        self._matrices = MatrixTrajectories(equation, tableau, dtype) if isinstance(equation, MatrixEquation) else None
         self._parameters = np.array([*equation.parameters.values(), 0.0], dtype=dtype)
 
     def fixed(
@@ -108,26 +120,28 @@ class CompiledTrajectories:
         times that do not increase, and for a y0 of another shape.
         """
         start, grid = self._start(y0), checked_grid(times)
-        kept = np.concatenate([[0], np.arange(len(grid)) if every is None else np.asarray(every)]).astype(np.int64)
-        if np.any(np.diff(kept) < 0) or kept[-1] >= len(grid):
+        saved = np.concatenate([[0], np.arange(len(grid)) if every is None else np.asarray(every)]).astype(np.int64)
+        if np.any(np.diff(saved) < 0) or saved[-1] >= len(grid):
             raise UsageError(f"the indices of {len(grid)} times must increase and be less than {len(grid)}.")
         batch, n = start.shape
-        width = min(_held(batch), machine.width(self.dtype) * _interleaved(n))
+        steps, zeros = np.full(batch, len(grid) - 1, dtype=np.int64), np.zeros(batch, dtype=np.int64)
+        if self._matrices is not None:
+            states, count = self._matrices.fixed(start, grid, saved[1:], ATTEMPTS, threads)
+            return Trajectories(states, steps * count, steps, zeros, zeros, np.full(batch, grid[-1]))
+        width = min(held(batch), machine.width(self.dtype) * _interleaved(n))
         code = self._code(width, False)
         (run,) = code.functions
         columns = _padded(start, width)
-        stride, samples = columns.shape[1], len(kept) - 1
+        stride, samples = columns.shape[1], len(saved) - 1
         out = np.empty((samples, n, stride), dtype=self.dtype)
         sizes = np.diff(grid)
-        addresses = [_address(a) for a in (kept, grid, sizes, self._parameters, columns, out)]
+        addresses = [address(a) for a in (saved, grid, sizes, self._parameters, columns, out)]
 
         def part(first: int, last: int) -> None:
             run(first, last, stride, samples, *addresses)
 
-        _spread(part, stride, width, threads)
-        steps = np.full(batch, len(sizes), dtype=np.int64)
-        zeros = np.zeros(batch, dtype=np.int64)
-        states: Array = out[:, :, :batch].transpose(0, 2, 1)
+        spread(part, stride, width, threads)
+        states = out[:, :, :batch].transpose(0, 2, 1)
         return Trajectories(states, steps * code.stages, steps, zeros, zeros, np.full(batch, grid[-1]))
 
     def adaptive(
@@ -152,7 +166,12 @@ class CompiledTrajectories:
         if len(grid) < 2:
             zeros = np.zeros(batch, dtype=np.int64)
             return Trajectories(start[None], zeros, zeros, zeros, zeros, np.full(batch, grid[-1]))
-        width = min(_held(batch), 2 * machine.width("float64"))
+        if self._matrices is not None:
+            states, found, ended = self._matrices.adaptive(
+                start, grid, (rtol, atol), controller == "pi", ATTEMPTS, threads
+            )
+            return _complete(states, found, ended)
+        width = min(held(batch), 2 * machine.width("float64"))
         begin, proceed = self._code(width, True).functions
         columns = _padded(start, width)
         stride = columns.shape[1]
@@ -161,7 +180,7 @@ class CompiledTrajectories:
         reals, counts = np.zeros((len(REALS), stride)), np.zeros((len(COUNTS), stride), dtype=np.int64)
         arrays = np.concatenate([columns, np.zeros_like(columns)])
         tolerances = np.array([rtol, atol], dtype=self.dtype)
-        shared = [_address(a) for a in (grid, tolerances, self._parameters, reals, counts, arrays, out)]
+        shared = [address(a) for a in (grid, tolerances, self._parameters, reals, counts, arrays, out)]
         limit = max(1, ATTEMPTS * width // stride)
         chosen = int(controller == "pi")
         status = counts[COUNTS.index("status")]
@@ -175,11 +194,9 @@ class CompiledTrajectories:
             while (status[first:last] == RUNNING).any():
                 proceed(first, last, stride, len(grid), limit, chosen, *shared)
 
-        _spread(part, stride, width, threads)
+        spread(part, stride, width, threads)
         found = {name: counts[i, :batch] for i, name in enumerate(COUNTS)}
-        return Trajectories(
-            out[:, :batch], found["calls"], found["accepted"], found["rejected"], found["status"], reals[0, :batch]
-        )
+        return _complete(out[:, :batch], found, reals[0, :batch])
 
     def _start(self, y0: Array) -> Array:
         start = np.asarray(y0, dtype=self.dtype)
@@ -189,29 +206,16 @@ class CompiledTrajectories:
             raise UsageError(f"the start has shape {np.shape(y0)}: expected {expected} with at least one trajectory.")
         return start
 
-    def _code(self, width: int, adaptive: bool) -> _Code:
+    def _code(self, width: int, adaptive: bool) -> Code:
         equation, tableau = self.equation, self.tableau
+        assert isinstance(equation, Equation)
         shape = (equation.state, equation.rhs, tuple(equation.parameters))
-        key = (shape, id(tableau), self.dtype, width, adaptive)
-        if key not in _CODES:
-            while len(_CODES) >= MOST_CODES:
-                _CODES.pop(next(iter(_CODES)), None)
-            _CODES[key] = (tableau, _code(shape, tableau, self.dtype, width, adaptive))
-        return _CODES[key][1]
+        key = ("lanes", shape, self.dtype, width, adaptive)
+        return kept(tableau, key, lambda: _code(shape, tableau, self.dtype, width, adaptive))
 
 
-@final
-@dataclass(frozen=True)
-class _Code:
-    """Compiled functions, and how many stages a step has."""
-
-    functions: tuple[Compiled, ...]
-    stages: int
-
-
-def _held(batch: int) -> int:
-    """The smallest power of two that is at least the batch."""
-    return 1 << (batch - 1).bit_length()
+def _complete(states: Array, counts: Mapping[str, Array], ended: Array) -> Trajectories:
+    return Trajectories(states, counts["calls"], counts["accepted"], counts["rejected"], counts["status"], ended)
 
 
 def _interleaved(dimension: int) -> int:
@@ -219,12 +223,7 @@ def _interleaved(dimension: int) -> int:
     return 2 if dimension <= 8 else 1
 
 
-MOST_CODES = 512
-_CODES: dict[tuple[Any, ...], tuple[Tableau, _Code]] = {}
-"""By right-hand side and the identity of a tableau, which is kept: hashing all its fractions costs more than steps."""
-
-
-def _code(shape: tuple[Any, ...], tableau: Tableau, dtype: str, width: int, adaptive: bool) -> _Code:
+def _code(shape: tuple[Any, ...], tableau: Tableau, dtype: str, width: int, adaptive: bool) -> Code:
     """What solves an equation of that state, right-hand side and parameters under a tableau."""
     state, rhs, parameters = shape
     method = stages(tableau, "numpy", embedded=adaptive)
@@ -234,14 +233,8 @@ def _code(shape: tuple[Any, ...], tableau: Tableau, dtype: str, width: int, adap
     library = machine.load(key, lambda: adaptive_code(problem) if adaptive else fixed_code(problem))
     if adaptive:
         kinds = [*[ctypes.c_int64] * 6, *[ctypes.c_void_p] * 7]
-        return _Code((library.function("begin", kinds), library.function("proceed", kinds)), len(method))
-    return _Code((library.function("fixed", [*[ctypes.c_int64] * 4, *[ctypes.c_void_p] * 6]),), len(method))
-
-
-def _address(array: Array) -> int:
-    """Where its numbers lie; a third of the time that `array.ctypes` takes."""
-    address: int = array.__array_interface__["data"][0]
-    return address
+        return Code((library.function("begin", kinds), library.function("proceed", kinds)), len(method))
+    return Code((library.function("fixed", [*[ctypes.c_int64] * 4, *[ctypes.c_void_p] * 6]),), len(method))
 
 
 def _padded(start: Array, width: int) -> Array:
@@ -251,16 +244,3 @@ def _padded(start: Array, width: int) -> Array:
         return np.ascontiguousarray(start.T)
     chosen = np.minimum(np.arange(batch + -batch % width), batch - 1)
     return np.ascontiguousarray(start[chosen].T)
-
-
-def _spread(part: Callable[[int, int], None], total: int, width: int, threads: int) -> None:
-    """part(first, last) over all trajectories, whole groups of lanes on every thread."""
-    groups = total // width
-    count = max(1, min(threads, groups))
-    if count == 1:
-        part(0, total)
-        return
-    edges = [width * (groups * i // count) for i in range(count + 1)]
-    with ThreadPoolExecutor(count) as pool:
-        for done in [pool.submit(part, first, last) for first, last in itertools.pairwise(edges)]:
-            done.result()

@@ -30,8 +30,8 @@ class Operand:
 
     maps: rows of block `row`, columns `first` to `last` (in units) of an equation's whole matrix; bias: of its
     preactivation `first`; mix: its mixing matrix `first`; vector: the weight `first`; flow, drift: block (`first`,
-    `row`) of E^T, Phi^T of the linear part `part` over `share` of a step; signs: the reflection of block `first`;
-    chain: a fixed combination of the weights.
+    `row`) of E^T, Phi^T of the linear part `part` over `share` of a step; signs: the reflection of block `first`,
+    or other fixed numbers, which get no cotangent; chain: a fixed combination of the weights.
     diagonal: of that matrix, the diagonal.
     """
 
@@ -51,7 +51,8 @@ class Lowered:
 
     drives: which preactivations (in the order of `solvers.layout`) the input adds to, without their biases; constants:
     of the equation, the program's scalars after h; calls: evaluations of the field in a step, as the general path
-    counts them; even: all steps must have one size, because tensors depend on it.
+    counts them; even: all steps must have one size, because tensors depend on it; shown: how many leading blocks of
+    the program's state are no part of the field's, but what its features are made of: written by a step, read by none.
     """
 
     step: Step
@@ -61,6 +62,7 @@ class Lowered:
     constants: tuple[sympy.Symbol, ...] = ()
     calls: int = 1
     even: bool = False
+    shown: int = 0
 
 
 def symbol(name: str) -> sympy.Symbol:
@@ -124,7 +126,7 @@ class Writer:
         """value + h times a row's combination of slopes."""
         return self.assign(sympy.Add(value, *(h * sympy.Float(float(a), 17) * slopes[j] for j, a in row)))
 
-    def finish(self, new: Blocks, calls: int, even: bool = False) -> Lowered:
+    def finish(self, new: Blocks, calls: int, even: bool = False, shown: int = 0) -> Lowered:
         """The program, with these blocks as the new state."""
         result = tuple(self.array(value) for value in new)
         drives = tuple(sorted(self._drives))
@@ -137,8 +139,10 @@ class Writer:
             row_scalars=self.row_scalars,
             scalars=(H, *self.constants.values()),
             widths=tuple(self._widths),
+            fixed=tuple(symbol for operand, symbol in self._vectors.items() if operand.source == "signs"),
         )
-        return Lowered(step, tuple(self._matrices), tuple(self._vectors), drives, tuple(self.constants), calls, even)
+        operands = tuple(self._matrices), tuple(self._vectors)
+        return Lowered(step, *operands, drives, tuple(self.constants), calls, even, shown)
 
 
 def runge_kutta(writer: Writer, slope: Slope, tableau: Tableau, y: Blocks, h: sympy.Expr) -> tuple[Blocks, int]:

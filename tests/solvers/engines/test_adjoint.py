@@ -7,7 +7,7 @@ import pytest
 import sympy
 from hypothesis import given, settings
 
-from odernn.solvers.engines.adjoint import reverse, split
+from odernn.solvers.engines.adjoint import kept_results, reverse, split
 from odernn.solvers.engines.dataflow import expensive, reads
 from odernn.solvers.engines.fusion import passes
 from odernn.solvers.engines.lowering import lowered
@@ -222,3 +222,34 @@ def test_what_a_cotangent_begins_with_goes_through_the_last_product_and_makes_no
     found = tuple(s for s in (*backward.state, *backward.drives) if s is not None)
     made = passes(backward.operations, found, given)
     assert [type(p) for p in made] == [Loop, Product] * 4 + [Outer] * 4
+
+
+def test_a_state_in_memory_after_the_step_is_neither_saved_nor_computed_again() -> None:
+    y, v, w, new = (symbol(name) for name in ("y", "v", "w", "new"))
+    step = Step((y,), (new,), (Assign(new, sympy.tanh(v * y + w)),), vectors=(v, w))
+    assert reverse(step, True).saved == (new,)
+    for keep in (True, False):
+        found = reverse(step, keep, results=True)
+        assert found.saved == ()
+        assert all(expensive(op.value) is False for op in found.operations if isinstance(op, Assign))
+        start, scale = np.array([[0.3, -0.7]]), np.array([[1.5, 0.4]])
+        after, given = np.tanh(scale * start + 0.2), np.array([[2.0, -1.0]])
+        values = {y: start, v: scale, w: np.full((1, 2), 0.2), new: after, found.cotangents[0]: given}
+        machine = Machine(values, [], (1, 2)).run(found.operations)
+        assert found.state[0] is not None
+        np.testing.assert_allclose(machine.values[found.state[0]], given * (1 - after**2) * scale, rtol=1e-14)
+
+
+def test_a_product_with_outputs_beside_the_state_is_carried_out_again_as_a_whole() -> None:
+    y, first, second, new = (symbol(name) for name in ("y", "first", "second", "new"))
+    step = Step((y,), (first,), (Product((first, second), (y,), 0), Assign(new, first * second)), widths=(2,))
+    assert kept_results(step) == {}
+    assert kept_results(Step((y,), (first,), (Product((first,), (y,), 0),), widths=(1,))) == {first: 0}
+
+
+def test_fixed_vectors_have_no_cotangent() -> None:
+    y, v, w, new = (symbol(name) for name in ("y", "v", "w", "new"))
+    step = Step((y,), (new,), (Assign(new, v * w * y),), vectors=(v, w), fixed=(w,))
+    sums = [op.vector for op in reverse(step, True).operations if isinstance(op, RowSum)]
+    assert sums == [v]
+    assert split(step).fixed == (w,)

@@ -211,3 +211,23 @@ def test_the_same_bits_whoever_shares_the_tiles(own: bool, monkeypatch: pytest.M
     finally:
         torch.set_num_threads(threads)
     assert all(torch.equal(a, b) for others in found[1:] for a, b in zip(found[0], others, strict=True))
+
+
+@pytest.mark.parametrize("n", [20, 32])  # 32: a panel, which is read where it lies
+def test_a_weight_changed_in_place_is_seen(n: int) -> None:
+    cell = ODERNN(3, n, "leaky", "rk4", dtype=torch.float32)
+    general = copy.deepcopy(cell)
+    general.engine = "general"
+    x = torch.randn(12, 5, 3)
+    for _ in range(2):
+        output = cell(x)[0]
+        torch.testing.assert_close(output, general(x)[0])
+        with torch.no_grad():
+            for one in (cell, general):
+                for parameter in one.parameters():
+                    parameter.mul_(0.7).add_(0.01)
+    output = cell(x)[0]
+    with torch.no_grad():
+        cell.field.matrices["W"].mul_(2.0)
+    with pytest.raises(RuntimeError, match="inplace operation"):  # as torch has it for its own operations
+        output.sum().backward()

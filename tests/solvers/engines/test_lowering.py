@@ -11,7 +11,7 @@ import torch
 
 from odernn.solvers.cell import ODERNN
 from odernn.solvers.engines.lowering import lowered
-from odernn.solvers.engines.operands import constants, drives_of, operands, program_of
+from odernn.solvers.engines.operands import Programmed, constants, drives_of, operands, program_of
 from odernn.solvers.engines.program import Assign
 from odernn.solvers.engines.writer import CannotLowerError
 from odernn.solvers.fields import field_of, names
@@ -63,7 +63,8 @@ def test_a_program_is_the_step_of_the_general_path(cell: str, tableau: str) -> N
         program = program_of(model.field, chosen)
         matrices, vectors = (tuple(t.numpy() for t in found) for found in operands(model.field, program, h))
         drives, rows = (t.numpy() for t in drives_of(model.field, program, x))
-    step, states = program.step, [y0.numpy()]
+        features = model.field.features(model.trajectory(x, y0).flatten(2)).numpy()
+    step, shown, states = program.step, program.shown, [np.concatenate([np.zeros((5, program.shown, 4)), y0], axis=1)]
     for i in range(3):
         values: dict[Any, Any] = {s: states[-1][:, j] for j, s in enumerate(step.state)}
         values |= dict(zip(step.scalars, [h, *constants(model.field, program)], strict=True))
@@ -72,7 +73,11 @@ def test_a_program_is_the_step_of_the_general_path(cell: str, tableau: str) -> N
         values |= {s: drives[i, :, k] for k, s in enumerate(step.drives)}
         values = step_of(step, values, list(matrices))
         states.append(np.stack([values[s] for s in step.result], axis=1))
-    np.testing.assert_allclose(np.stack(states), expected, rtol=1e-12, atol=1e-13)
+    np.testing.assert_allclose(np.stack(states)[:, :, shown:], expected, rtol=1e-12, atol=1e-13)
+    if shown:
+        assert isinstance(model.field, Programmed)
+        found = model.field.shown(torch.from_numpy(np.stack(states[1:])[:, :, :shown]))
+        np.testing.assert_allclose(found, features[1:], rtol=1e-12, atol=1e-13)
     assert program.calls * 3 == model.f_calls
 
 

@@ -76,6 +76,24 @@ def test_blocks_of_a_packed_matrix_are_summed_as_segments(dtype: str, transposed
     np.testing.assert_allclose(C[:, :n], expected, rtol=0, atol=TOLERANCE[dtype] * n)
 
 
+@pytest.mark.parametrize("n", [5, 16, 32, 48])
+@pytest.mark.parametrize("transposed", [False, True])
+def test_a_matrix_is_packed_as_it_lies(n: int, transposed: bool) -> None:
+    """A transposed view, a part of a larger matrix, and one panel, which is taken without a copy."""
+    whole = torch.from_numpy(numbers("float32", n + 3, 2 * n))
+    for view in (whole[:n].t().contiguous().t(), whole[3:], whole[:n, :n].t()):
+        groups = view.shape[1] // n
+        lying = view.contiguous().numpy()
+        blocks = [lying[:, g * n : (g + 1) * n] for g in range(groups)]
+        found = packed(view, groups, 16, transposed)
+        for panels, block in zip(found, blocks, strict=True):
+            wide = np.pad(block.T if transposed else block, ((0, 0), (0, padded(n, 16) - n)))
+            expected = [wide[:, j : j + 32].ravel() for j in range(0, wide.shape[1], 32)]
+            np.testing.assert_array_equal(panels.numpy(), np.concatenate(expected))
+    panel = torch.from_numpy(numbers("float32", 7, 32))
+    assert packed(panel, 1, 16).data_ptr() == panel.data_ptr()
+
+
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("n", [1, 5, 16, 33])
 def test_columns_gain_over_segments(dtype: str, n: int) -> None:

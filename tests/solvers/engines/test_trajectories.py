@@ -18,7 +18,6 @@ from odernn.solvers.tableau import Tableau
 from odernn.solvers.tableaux import TABLEAUX
 from odernn.suite.equation import TIME, Equation, symbols
 from odernn.suite.errors import Diverged, UsageError
-from odernn.suite.matrix_equation import MatrixEquation
 from odernn.suite.seeds import stream
 from odernn.tasks.problems import PROBLEMS
 
@@ -229,9 +228,8 @@ def test_a_single_time_is_the_start() -> None:
 def test_what_cannot_be_compiled() -> None:
     x, y = symbols("x y")
     rk4 = TABLEAUX["rk4"]
-    matrices = MatrixEquation("linear", np.eye(2), np.eye(2), sympy.tanh(x), x)
     assert compilable(forced(), rk4) == ""
-    assert "MatrixEquation" in compilable(matrices, rk4)
+    assert "function is no equation" in compilable(lambda t, y: -y, rk4)
     assert "explicit" in compilable(forced(), TABLEAUX["implicit-euler" if "implicit-euler" in TABLEAUX else "gauss2"])
     assert "gamma(x)" in compilable(Equation("odd", (x,), (sympy.gamma(x),)), rk4)
     assert "reads y" in compilable(Equation("open", (x,), (x * y,)), rk4)
