@@ -1,8 +1,8 @@
-"""The command line: `odernn run | report | list | show | new | check`.
+"""The command line: `odernn run | status | report | list | show | new | check | merge | compare`.
 
-Exit status: 0 all ran; 1 some run or check failed; 2 the command or a file is wrong; 3 nothing was run; 130
-interrupted; 141 the reader of the output went away. Everything heavy is imported by the command that needs it.
-Past 200 lines because it is the whole surface in one place.
+Exit status: 0 all ran; 1 some run or check failed; 2 the command or a file is wrong; 3 nothing was run; 4 `compare`
+found a regression; 130 interrupted; 141 the reader of the output went away. Everything heavy is imported by the command
+that needs it. Past 200 lines because it is the whole surface in one place.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from pathlib import Path
 
 from .errors import UsageError
 
-PASSED, FAILED, WRONG, INTERRUPTED, BROKEN_PIPE = 0, 1, 2, 130, 141
+PASSED, FAILED, WRONG, REGRESSION, INTERRUPTED, BROKEN_PIPE = 0, 1, 2, 4, 130, 141
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -64,7 +64,7 @@ def parser() -> argparse.ArgumentParser:
         prog="odernn",
         description="Recurrent networks as Runge-Kutta steps, beside classic ODE integrators of the same tableaux.",
         epilog="Exit status: 0 all ran; 1 some run failed; 2 the command or a file is wrong; 3 nothing was run; "
-        "130 interrupted.",
+        "4 compare found a regression; 130 interrupted.",
     )
     top.add_argument("--version", action="store_true", help="print the version and leave")
     commands = top.add_subparsers(dest="command", metavar="COMMAND")
@@ -85,7 +85,13 @@ def parser() -> argparse.ArgumentParser:
     run.add_argument(
         "--dry-run", action="store_true", help="check and count the points, estimate the time, run nothing"
     )
+    run.add_argument("--explain", action="store_true", help="say of every point why it is fresh, stale or missing")
     run.add_argument("--retry-failed", action="store_true", help="run failed points again")
+    run.add_argument("--fail-fast", action="store_true", help="end at the first run that fails")
+    run.add_argument("--scheduler", metavar="ADDRESS", help="of a Dask cluster that carries out the runs")
+
+    status = commands.add_parser("status", help="how far a run is, from another shell")
+    status.add_argument("folder", type=Path, metavar="DIR", help="a folder of results")
 
     report = commands.add_parser("report", help="tables, figures and a page from rows alone")
     report.add_argument("folder", nargs="?", type=Path, metavar="DIR", help="a folder of results")
@@ -104,13 +110,29 @@ def parser() -> argparse.ArgumentParser:
     show.add_argument("--json", action="store_true", help="as JSON")
 
     new = commands.add_parser("new", help="start a plugin package")
-    new.add_argument("what", choices=["task"])
+    new.add_argument("what", choices=["task", "cell", "tableau"])
     new.add_argument("name", metavar="NAME")
     new.add_argument("--out", type=Path, metavar="DIR", help="folder to make (default: odernn-NAME)")
 
     check = commands.add_parser("check", help="conformance of tasks, cells, tableaux and backends, plugins included")
     check.add_argument("names", nargs="*", metavar="NAME")
     check.add_argument("--all", action="store_true", help="everything in the catalogue")
+    check.add_argument("--timeout", type=float, default=300.0, metavar="S", help="seconds a name (default: 300)")
+    check.add_argument("--jobs", type=int, default=1, metavar="N", help="names at once (default: 1)")
+
+    merge = commands.add_parser("merge", help="rows of several folders in one; conflicts are refused")
+    merge.add_argument("folders", nargs="+", type=Path, metavar="DIR", help="folders of results")
+    merge.add_argument("--out", type=Path, required=True, metavar="DIR", help="a new folder")
+
+    compare = commands.add_parser("compare", help="what changed from one folder of results to another, with intervals")
+    compare.add_argument("before", type=Path, metavar="DIR_A")
+    compare.add_argument("after", type=Path, metavar="DIR_B")
+    compare.add_argument("--metric", metavar="NAME", help="a metric or a cost (default: each task's primary metric)")
+    compare.add_argument(
+        "--tolerance", type=float, default=0.0, metavar="X", help="relative worsening that is allowed (default: 0)"
+    )
+    compare.add_argument("--level", type=float, default=0.95, metavar="P", help="of the intervals (default: 0.95)")
+    compare.add_argument("--json", action="store_true", help="as JSON")
     return top
 
 
@@ -128,10 +150,20 @@ def _run(options: argparse.Namespace) -> int:
             timeout=options.timeout,
             memory=options.memory,
             dry_run=options.dry_run,
+            explain=options.explain,
             retry_failed=options.retry_failed,
+            fail_fast=options.fail_fast,
+            scheduler=options.scheduler,
             command=options.line,
         )
     )
+
+
+def _status(options: argparse.Namespace) -> int:
+    from .status import status
+
+    print(status(options.folder))
+    return PASSED
 
 
 def _report(options: argparse.Namespace) -> int:
@@ -185,9 +217,9 @@ def _show(options: argparse.Namespace) -> int:
 
 
 def _new(options: argparse.Namespace) -> int:
-    from .scaffold import new_task
+    from .scaffold import new_plugin
 
-    written = new_task(options.name, options.out)
+    written = new_plugin(options.what, options.name, options.out)
     for path in written:
         print(path)
     print(f"Next: pip install -e {shlex.quote(str(written[0].parent))} && odernn check {options.name}")
@@ -195,20 +227,42 @@ def _new(options: argparse.Namespace) -> int:
 
 
 def _check(options: argparse.Namespace) -> int:
-    from .checks import check, checkable
+    from .checks import checkable
+    from .checkup import check_isolated
 
     if bool(options.names) == options.all:
         raise UsageError("check needs names, or --all.")
     passed = True
-    for name in options.names or checkable():
+    for name, verdicts in check_isolated(options.names or checkable(), options.timeout, options.jobs):
         print(name)
-        for verdict in check(name):
+        for verdict in verdicts:
             print(
                 f"  {'ok  ' if verdict.ok else 'FAIL'}  {verdict.rule}{': ' if verdict.detail else ''}{verdict.detail}"
             )
             passed = passed and verdict.ok
         sys.stdout.flush()
     return PASSED if passed else FAILED
+
+
+def _merge(options: argparse.Namespace) -> int:
+    from .merging import merge
+
+    print(merge(options.folders, options.out))
+    return PASSED
+
+
+def _compare(options: argparse.Namespace) -> int:
+    from .comparison import compare
+
+    text, regression = compare(
+        *(options.before, options.after),
+        metric=options.metric,
+        tolerance=options.tolerance,
+        level=options.level,
+        as_json=options.json,
+    )
+    print(text)
+    return REGRESSION if regression else PASSED
 
 
 def _version(options: argparse.Namespace) -> int:
@@ -220,10 +274,13 @@ def _version(options: argparse.Namespace) -> int:
 
 COMMANDS: Mapping[str | None, Callable[[argparse.Namespace], int]] = {
     "run": _run,
+    "status": _status,
     "report": _report,
     "list": _list,
     "show": _show,
     "new": _new,
     "check": _check,
+    "merge": _merge,
+    "compare": _compare,
     None: _version,
 }
