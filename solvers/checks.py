@@ -7,14 +7,15 @@ SciPy's DOP853 at tight tolerance and the native gradient for a backend.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from scipy.integrate import solve_ivp
 
-from ..suite.catalogue import load
-from ..suite.checks import BrokenRuleError, Verdict
+from ..suite.catalogue import NAME, load
+from ..suite.checks import BrokenRuleError, Rule, Verdict, judged
+from ..suite.loading import is_file
 from .backends import find_backend
 from .fields import field_of
 from .forecaster_checks import forecaster_rules
@@ -54,19 +55,29 @@ EXAMPLES = (
 """Methods under which the engines of a cell are compared, beside its published one: of every kind that it admits.
 The whole product with all methods is a slow test."""
 
-Rule = tuple[str, Callable[[], str]]
+
+def examined(kind: str, name: str, begin: Callable[[str], None]) -> Iterator[Verdict]:
+    """The verdicts on a "tableau", "cell" or "backend" as they are found. begin: told each rule before it is examined.
+
+    name: of the catalogue, or the path of a file. Raises `UsageError` where it cannot be loaded.
+    """
+    if kind != "cell":
+        yield from judged(_tableau_rules(name) if kind == "tableau" else _backend_rules(name), begin)
+        return
+    import torch
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        rules = _cell_rules(name)
+    for rule in rules:  # the caller's random state is its own again whenever it is given a verdict
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            (verdict,) = judged([rule], begin)
+        yield verdict
 
 
-def _verdicts(rules: list[Rule]) -> list[Verdict]:
-    found = []
-    for rule, examine in rules:
-        try:
-            found.append(Verdict(rule, True, examine()))
-        except BrokenRuleError as broken:
-            found.append(Verdict(rule, False, str(broken)))
-        except Exception as error:  # a plugin may raise anything; that is a verdict too
-            found.append(Verdict(rule, False, f"{type(error).__name__}: {error}"))
-    return found
+def _heard(rule: str) -> None:
+    """Nobody is told which rule is next."""
 
 
 def _must(holds: bool, otherwise: str) -> None:
@@ -79,6 +90,10 @@ def _must(holds: bool, otherwise: str) -> None:
 
 def check_tableau(name: str) -> list[Verdict]:
     """The claimed orders are the computed ones, exactly; a reference is given. Of every kind of method."""
+    return list(examined("tableau", name, _heard))
+
+
+def _tableau_rules(name: str) -> list[Rule]:
     from . import coloured_trees, splitting_order
     from .order import verify
 
@@ -106,13 +121,11 @@ def check_tableau(name: str) -> list[Verdict]:
             cell = "unicornn" if isinstance(method, PartitionedTableau) else "exprnn"
         return _engines(cell, [method])
 
-    return _verdicts(
-        [
-            ("computed order of b and b_hat equals the claim", order),
-            ("every engine here equals the general path", engines),
-            ("a reference is given", reference),
-        ]
-    )
+    return [
+        ("computed order of b and b_hat equals the claim", order),
+        ("every engine here equals the general path", engines),
+        ("a reference is given", reference),
+    ]
 
 
 def _engines(cell: str, methods: Sequence[Method]) -> str:
@@ -149,21 +162,15 @@ def _engines(cell: str, methods: Sequence[Method]) -> str:
 def check_cell(name: str) -> list[Verdict]:
     """Shapes, dtypes, batch equivariance, continuation, gradient; of an equation also Jacobian, order, reference; of a
     forecaster see `forecaster_checks`."""
-    import torch
+    return list(examined("cell", name, _heard))
 
+
+def _cell_rules(name: str) -> list[Rule]:
     if name == TRUE_FIELD:
-        return [Verdict("learns nothing, so nothing to check: see the backends", True)]
-    previous = torch.get_rng_state()
-    torch.manual_seed(0)
-    try:
-        if name in FORECASTERS:
-            return _verdicts(forecaster_rules(name))
-        rules = _recurrence_rules(name)
-        if name not in BASELINES:
-            rules += _equation_rules(name)
-        return _verdicts(rules)
-    finally:
-        torch.set_rng_state(previous)
+        return [("learns nothing, so nothing to check: see the backends", lambda: "")]
+    if name in FORECASTERS:
+        return forecaster_rules(name)
+    return _recurrence_rules(name) + ([] if name in BASELINES else _equation_rules(name))
 
 
 def _recurrent(name: str, hidden: int, dtype: Any, **options: Any) -> Any:
@@ -316,6 +323,13 @@ def _equation_rules(name: str) -> list[Rule]:
             _must(gap == 0.0, f"at one state and input it differs by {gap:.1e} from call to call")
         return "nine calls at three states"
 
+    def named() -> str:
+        shaped = NAME.fullmatch(equation.name) is not None
+        _must(shaped, f"the field is called {equation.name!r}: expected letters, digits, '-', '_' and '+'")
+        same = is_file(name) or equation.name == name
+        _must(same, f"the field of cell {name!r} is called {equation.name!r}: expected the same name")
+        return equation.name
+
     def reference() -> str:
         _must(bool(equation.reference.strip()), "no reference is given")
         return equation.reference
@@ -329,6 +343,7 @@ def _equation_rules(name: str) -> list[Rule]:
         ("the slope is a function of state and input", same),
         ("Jacobian from the equation", jacobian),
         ("converges to the exact flow with the tableau's order", order),
+        ("its field goes by its name", named),
         ("a reference is given", reference),
     ]
 
@@ -338,8 +353,12 @@ def _equation_rules(name: str) -> list[Rule]:
 
 def check_backend(name: str) -> list[Verdict]:
     """Recovered tableaux, observed order, input held over a step, gradient."""
+    return list(examined("backend", name, _heard))
+
+
+def _backend_rules(name: str) -> list[Rule]:
     if name == "torch":
-        return [Verdict("the library baselines' own code, which steps no tableau", True)]
+        return [("the library baselines' own code, which steps no tableau", lambda: "")]
     backend: Backend = load("backend", name)
     rules: list[Rule] = [
         ("recovered tableau equals the given one, fixed grid", lambda: _recovered(backend, adaptive=False)),
@@ -349,7 +368,7 @@ def check_backend(name: str) -> list[Verdict]:
     ]
     if backend.differentiable:
         rules.append(("gradient agrees with the native one", lambda: _gradient(backend)))
-    return _verdicts(rules)
+    return rules
 
 
 def _recovered(backend: Backend, adaptive: bool) -> str:

@@ -53,9 +53,10 @@ FORECASTS = ("chaos", "transfer", "learned-ivp")
 class Spec:
     """The solver entries of a point, checked.
 
-    cell: a name of the catalogue. tableau, backend: by name; absent for the library baselines. Learned cells: step h
-    (of the cell's own time), substeps per input or rtol and atol, hidden units, ode_order, the field's constants
-    (`gamma`, ...), init, gain and input_gain (how its weights start, see `solvers.field.Init`). True field: `steps` per
+    cell: a name of the catalogue, or the path of a file that defines `field`. tableau, backend: by name or path too;
+    absent for the library baselines. Learned cells: step h (of the cell's own time), substeps per input or rtol and
+    atol, hidden units, ode_order, the field's constants (`gamma`, ...), init, gain and input_gain (how its weights
+    start, see `solvers.field.Init`). True field: `steps` per
     reported interval, or `step` (time units, at most this long), or `rtol` with `atol`; then controller: "elementary"
     or "pi"; output: "land" on every reported time or "dense" output between steps; per_trajectory: each trajectory of a
     batch chooses its own steps, as if solved alone (else one step is chosen for all); method: instead of a tableau, the
@@ -188,12 +189,16 @@ def _check_integrator(spec: Spec, entries: Mapping[str, Any]) -> None:
         missing = "tableau" if spec.tableau is None else "backend"
         raise UsageError(f"cell {spec.cell!r} needs a {missing!r}.")
     method = find_method(spec.tableau)
-    find_backend(spec.backend)
+    backend = find_backend(spec.backend)
     _check_package(spec.backend)
     if spec.backend == "diffrax" and spec.cell != TRUE_FIELD:
         raise UsageError(
             f"cell {spec.cell!r} is learned through gradients, and backend 'diffrax' passes none to torch: expected "
             "'native', 'torchdiffeq' or 'scipy'."
+        )
+    if not backend.differentiable and spec.cell != TRUE_FIELD:
+        raise UsageError(
+            f"cell {spec.cell!r} is learned through gradients, and backend {spec.backend!r} says that it passes none."
         )
     if spec.backend != "native" and not (isinstance(method, Tableau) and method.explicit):
         raise UsageError(
@@ -370,7 +375,10 @@ def _check_forecaster(spec: Spec, task: Any, device: str, dtype: str) -> None:
 
 
 def find_method(name: str) -> Method:
-    """The method of that name or alias, a third-party one included. Raises `UsageError` with the nearest name."""
+    """The method of that name or alias, a third-party one or the path of a file that defines `TABLEAU` included.
+
+    Raises `UsageError` with the nearest name.
+    """
     if name.lower() in METHODS or name.lower() in ALIASES:
         return built_in_method(name)
     found: Method = load("tableau", name)

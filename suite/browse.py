@@ -6,19 +6,21 @@ import json
 import math
 from dataclasses import fields
 from importlib import import_module
+from types import ModuleType
 from typing import Any
 
 from .catalogue import KINDS, Entry, entries, find, kind_of, load, problems
-from .errors import UsageError
+from .errors import PLUGIN_ERRORS, UsageError
+from .printable import printable
 from .row import plain
 
 
 def listing(kind: str | None, as_json: bool) -> tuple[str, list[str]]:
-    """What `list` prints, and one sentence for every plugin that was refused."""
+    """What `list` prints, and one sentence for every plugin that was refused or cannot be loaded."""
     kinds = list(KINDS) if kind is None else [kind_of(kind)]
     refused = [sentence for one in kinds for sentence in problems(one)]
     if kinds == ["tableau"]:  # only where they are asked for: what is computed takes a second
-        return _methods(as_json), refused
+        return printable(_methods(as_json), keep="\n"), refused
     if as_json:
         return json.dumps([_facts(e) for one in kinds for e in entries(one).values()], indent=1), refused
     blocks = []
@@ -27,7 +29,7 @@ def listing(kind: str | None, as_json: bool) -> tuple[str, list[str]]:
         width = max((len(name) for name in known), default=0)
         lines = [f"  {e.name:{width}}  {e.summary}{_owner(e)}".rstrip() for e in known.values()]
         blocks.append("\n".join([f"{KINDS[one]} ({len(known)})", *lines]))
-    return "\n\n".join(blocks), refused
+    return printable("\n\n".join(blocks), keep="\n"), refused
 
 
 def _methods(as_json: bool) -> str:
@@ -39,8 +41,9 @@ def _methods(as_json: bool) -> str:
     for entry in known:
         try:
             found.append((entry, brief(load("tableau", entry.name))))
-        except UsageError as error:  # a plugin that does not import
-            found.append((entry, str(error)))
+        except PLUGIN_ERRORS as error:  # a plugin that does not import, or is none
+            reason = str(error) if isinstance(error, UsageError) else f"{type(error).__name__}: {error}"
+            found.append((entry, printable(reason)))
     if as_json:
         said = [
             _facts(e) | {"aliases": also[e.name]} | (facts if isinstance(facts, dict) else {"error": facts})
@@ -88,7 +91,7 @@ def shown(name: str, as_json: bool) -> str:
     details = [_detail(entry) for entry in find(aliases.get(name, name))]
     if as_json:
         return json.dumps([plain(detail) for detail in details] if len(details) > 1 else plain(details[0]), indent=1)
-    return "\n\n".join(_text(detail) for detail in details)
+    return printable("\n\n".join(_text(detail) for detail in details), keep="\n")
 
 
 def _owner(entry: Entry) -> str:
@@ -109,6 +112,7 @@ def _detail(entry: Entry) -> dict[str, Any]:
     if entry.kind == "tableau":
         return facts | dict(import_module("odernn.solvers.tableaux").describe(load("tableau", entry.name)))
     found = load(entry.kind, entry.name)
+    make = found if callable(found) else vars(found).get("field") if isinstance(found, ModuleType) else None
     if entry.kind == "task":
         parameters = {f.name: f.default for f in fields(found) if f.init}
         return facts | {
@@ -118,8 +122,8 @@ def _detail(entry: Entry) -> dict[str, Any]:
             },
             "primary_metric": found.primary_metric,
         }
-    if entry.kind == "cell" and not isinstance(found, str) and "field" in vars(found):
-        return facts | {"about": found.__doc__ or "", **_field(found.field())}
+    if entry.kind == "cell" and make is not None:
+        return facts | {"about": found.__doc__ or "", **_field(make(None))}
     if entry.kind == "metric":
         return facts | {"unit": found.unit, "direction": found.direction}
     if entry.kind == "experiment":

@@ -1,22 +1,26 @@
 """Read-only names: what exists, by kind, and the objects behind the names.
 
 Listing reads the first docstring line and the definitions of each file through its syntax tree, so that it imports no
-plugin and no torch; only `load` imports. Longer than most files because seven kinds are found in seven places.
+plugin and no torch; only `load` imports, and carries out the file where a name is the path of one. Longer than most
+files because seven kinds are found in seven places.
 """
 
 from __future__ import annotations
 
 import ast
+import re
 import tomllib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import MISSING, dataclass, fields
 from functools import lru_cache
-from importlib import import_module, metadata, util
+from importlib import import_module, machinery, metadata, util
 from pathlib import Path
 from types import MappingProxyType, ModuleType, NoneType, UnionType
 from typing import TYPE_CHECKING, Any, Literal, Union, get_args, get_origin, get_type_hints
 
-from .errors import PLUGIN_ERRORS, UsageError, nearest, unknown
+from .errors import UsageError, nearest, unknown
+from .loading import DEFINED, defined, is_file, load_file, load_module
+from .printable import printable
 
 if TYPE_CHECKING:
     from .contracts import Task
@@ -44,6 +48,9 @@ GROUPS: Mapping[str, str] = MappingProxyType(
     {kind: f"odernn.{KINDS[kind]}" for kind in ("task", "cell", "tableau", "backend", "report")}
 )
 """The entry-point groups through which other packages add to a kind."""
+
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_+-]{0,79}")
+"""What a plugin's name may be: it stands in experiments, rows, reports and on command lines, and is no path."""
 
 _CELLS_WITHOUT_FILE = {
     "gru": "torch.nn.GRU with a linear readout; a library baseline",
@@ -82,12 +89,23 @@ def entries(kind: str) -> Mapping[str, Entry]:
 
 
 def problems(kind: str) -> tuple[str, ...]:
-    """One sentence for every entry point that was refused because its name is taken."""
+    """One sentence for every entry point that was refused because its name is taken or is none, and for every one
+    whose module is not there or is no Python."""
     return _entries(kind_of(kind))[1]
 
 
 def find(name: str) -> list[Entry]:
-    """Every entry of that name, over all kinds. Raises `UsageError` with the nearest where there is none."""
+    """Every entry of that name, over all kinds, or whatever a file defines where the name is the path of one.
+
+    Raises `UsageError` with the nearest name where there is none, or where the file defines nothing.
+    """
+    if is_file(name):
+        module = load_file(Path(name), f"file {name!r}")
+        summary = printable(_sentence(module.__doc__))
+        there = [Entry(kind, name, summary, name, DEFINED[kind]) for kind in DEFINED if defined(module, kind)]
+        if not there:
+            raise UsageError(f"file {name!r} defines none of {', '.join(DEFINED.values())}.")
+        return there
     found = [entries(kind)[name] for kind in KINDS if name in entries(kind)]
     if not found:
         raise unknown("name", name, {n for kind in KINDS for n in entries(kind)})
@@ -105,13 +123,48 @@ def _entries(kind: str) -> tuple[Mapping[str, Entry], tuple[str, ...]]:
             )
         else:
             found[entry.name] = entry
+    taken = {_key(name): entry for name, entry in found.items()}
+    if kind == "tableau":
+        aliases: Mapping[str, str] = import_module("odernn.solvers.tableaux").ALIASES
+        taken |= {_key(alias): found[meant] for alias, meant in aliases.items() if meant in found}
     for entry in _third_party(kind):
-        if entry.name in found:
-            owner = found[entry.name].distribution or "odernn itself"
-            refused.append(f"{kind} {entry.name!r} of {entry.distribution} is refused: {owner} has that name.")
+        said = f"{kind} {entry.name!r} of {entry.distribution}"
+        if NAME.fullmatch(entry.name) is None:
+            refused.append(f"{said} is refused: a name is letters, digits, '-', '_' and '+', 80 at most.")
+        elif _key(entry.name) in taken:
+            owner = taken[_key(entry.name)].distribution or "odernn itself"
+            refused.append(f"{said} is refused: {owner} has that name.")
         else:
-            found[entry.name] = entry
+            found[entry.name] = taken[_key(entry.name)] = entry
+            if wrong := _unreadable(entry.module):
+                refused.append(f"{said} cannot be loaded: {wrong}.")
     return MappingProxyType(dict(sorted(found.items()))), tuple(refused)
+
+
+def _key(name: str) -> str:
+    """Names that differ in nothing else are one name."""
+    return name.lower().replace("_", "-")
+
+
+def _unreadable(module: str) -> str:
+    """Why the module cannot be imported, as far as its file tells without being carried out; '' where it may well."""
+    folders: list[str] = []
+    for end in range(1, module.count(".") + 2):
+        name = ".".join(module.split(".")[:end])
+        try:  # by all finders where it has no parent, which importing would be
+            spec = util.find_spec(name) if end == 1 else machinery.PathFinder.find_spec(name, folders)
+        except Exception as error:  # a broken finder of another package
+            return f"looking for module {name!r} raised {type(error).__name__}"
+        if spec is None:
+            return f"there is no module {name!r}" if end == 1 else ""
+        folders = list(spec.submodule_search_locations or ())
+        if isinstance(spec.loader, machinery.SourceFileLoader):
+            try:
+                ast.parse(Path(spec.origin or "").read_bytes())
+            except (SyntaxError, ValueError, OSError) as error:
+                line = f" in line {error.lineno}" if isinstance(error, SyntaxError) and error.lineno else ""
+                return f"{name!r} is not readable Python{line}"
+    return ""
 
 
 def _third_party(kind: str) -> Iterator[Entry]:
@@ -120,7 +173,7 @@ def _third_party(kind: str) -> Iterator[Entry]:
     for point in sorted(metadata.entry_points(group=GROUPS[kind]), key=lambda p: (p.name, p.value)):
         summary = (point.dist.metadata["Summary"] or "") if point.dist else ""
         owner = point.dist.name if point.dist else point.module
-        yield Entry(kind, point.name, summary, point.module, point.attr, owner)
+        yield Entry(kind, point.name, printable(_sentence(summary)), point.module, point.attr, printable(owner))
 
 
 def _files(folder: str) -> Iterator[tuple[str, Path]]:
@@ -244,14 +297,20 @@ _BUILT_IN: Mapping[str, Callable[[], Iterator[Entry]]] = MappingProxyType(
 
 
 def load(kind: str, name: str) -> Any:
-    """The object of that name: a Task class, a cell's module (or its entry point's object), a tableau or method, ...
+    """The object of that name: a Task class, a cell's module, a tableau or method, a backend, ...
 
-    Raises `UsageError` for an unknown name (with the nearest), a missing package (with the pip line) or a plugin that
-    does not import.
+    Of a cell from another package or a file: the function that makes its field. name: of the catalogue, or the path of
+    a Python file that defines `TASK`, `field`, `TABLEAU` or `BACKEND`. Raises `UsageError` for an unknown name (with
+    the nearest), a plugin that does not import or is not what it is declared as; `MissingPackage` (with the pip line)
+    where a package is missing.
     """
     kind = kind_of(kind)
-    if kind == "task" and name.endswith(".py"):
-        return _task_class(_load_file(Path(name)), name)
+    if kind in DEFINED and is_file(name):
+        who = f"{kind} {name!r}"
+        module = load_file(Path(name), who)
+        if not defined(module, kind):
+            raise UsageError(f"{who} defines no {DEFINED[kind]}.")
+        return _checked(kind, vars(module)[DEFINED[kind]], name)
     known = entries(kind)
     if name not in known:
         raise unknown(kind, name, known)
@@ -271,55 +330,50 @@ def load(kind: str, name: str) -> Any:
     for part in filter(None, entry.attribute.split(".")):
         if part not in vars(found):
             raise UsageError(f"{kind} {name!r}: {entry.module} has no {entry.attribute!r}.")
-        found = getattr(found, part)
-    return _task_class(found, name) if kind == "task" else found
+        found = vars(found)[part]
+    return _checked(kind, found, name) if kind in DEFINED else found
 
 
 def _import(entry: Entry) -> ModuleType:
-    who = f"{entry.kind} {entry.name!r}" + (f" of {entry.distribution}" if entry.distribution else "")
-    try:
-        return import_module(entry.module)
-    except ModuleNotFoundError as error:
-        package = (error.name or "").partition(".")[0]
-        if package in ("", "odernn", entry.module.partition(".")[0]):
-            raise UsageError(f"{who} does not import: {error}.") from error
-        raise UsageError(
-            f"{who} needs the package {package!r}, which is not installed: pip install {package}"
-        ) from error
-    except UsageError:
-        raise
-    except PLUGIN_ERRORS as error:  # a plugin may raise anything while it is imported; the others must go on
-        raise UsageError(f"{who} does not import: {type(error).__name__}: {_sentence(str(error))}") from error
+    return load_module(
+        entry.module, f"{entry.kind} {entry.name!r}" + (f" of {entry.distribution}" if entry.distribution else "")
+    )
 
 
-def _load_file(path: Path) -> Any:
-    if not path.is_file():
-        raise UsageError(f"task {str(path)!r}: there is no such file.")
-    spec = util.spec_from_file_location(f"odernn_file_{path.stem}", path)
-    if spec is None or spec.loader is None:
-        raise UsageError(f"task {str(path)!r} is no Python file.")
-    module = util.module_from_spec(spec)
-    import sys
+def _checked(kind: str, found: Any, name: str) -> Any:
+    """What a plugin gives, if it is of its kind and calls itself what it is called. Raises `UsageError`."""
+    if kind == "task":
+        return _task_class(found, name)
+    who = f"{kind} {name!r}"
+    if kind == "cell":
+        if not callable(found):
+            raise UsageError(f"{who} is a {type(found).__name__}: expected a function that gives its field.")
+        return found
+    module = import_module("odernn.solvers.tableau" if kind == "tableau" else "odernn.solvers.backends.base")
+    wanted = get_args(module.Method) if kind == "tableau" else (module.Backend,)
+    if not isinstance(found, wanted):
+        what = "the class itself" if isinstance(found, type) else f"a {type(found).__name__}"
+        raise UsageError(f"{who} is {what}: expected a {' or '.join(one.__name__ for one in wanted)}.")
+    _own_name(found.name, who, name)
+    return found
 
-    sys.modules[module.__name__] = module  # a dataclass looks its own module up
-    try:
-        spec.loader.exec_module(module)
-    except PLUGIN_ERRORS as error:  # whatever the author's file raises is the author's to see, in one line
-        raise UsageError(
-            f"task {str(path)!r} does not import: {type(error).__name__}: {_sentence(str(error))}"
-        ) from error
-    if "TASK" not in vars(module):
-        raise UsageError(f"task {str(path)!r} defines no TASK.")
-    return module.TASK
+
+def _own_name(own: Any, who: str, name: str) -> None:
+    """Raises `UsageError` where a plugin calls itself something else than its entry point, or what is no name."""
+    if not isinstance(own, str) or NAME.fullmatch(own) is None:
+        said = printable(own) if isinstance(own, str) else own
+        raise UsageError(f"{who} calls itself {said!r}: expected letters, digits, '-', '_' and '+', 80 at most.")
+    if not is_file(name) and own != name:
+        raise UsageError(f"{who} calls itself {own!r}: expected the same name.")
 
 
 def _task_class(found: Any, name: str) -> type[Task]:
     from .contracts import Task
 
+    who = f"task {name!r}"
     if not (isinstance(found, type) and issubclass(found, Task)) or "__dataclass_params__" not in vars(found):
-        raise UsageError(f"task {name!r} is {found!r}: expected a frozen dataclass derived from odernn's Task.")
-    if not name.endswith(".py") and found.name != name:
-        raise UsageError(f"task {name!r} calls itself {found.name!r}: expected the same name.")
+        raise UsageError(f"{who} is {found!r}: expected a frozen dataclass derived from odernn's Task.")
+    _own_name(getattr(found, "name", None), who, name)
     return found
 
 

@@ -1,7 +1,8 @@
 """Conformance: what a plugin must do, as rules that run; shipped, so that an author can test against them.
 
 `check("my-task")` returns one `Verdict` a rule. The rules for tasks are here; those for tableaux, cells and backends
-belong to the solvers and are called by name. Longer than most files because every rule of a task is in it.
+belong to the solvers and are called by name. `checkup` does the same in a process apart, which adds what can be seen
+from outside alone. Longer than most files because every rule of a task is in it.
 """
 
 from __future__ import annotations
@@ -10,14 +11,17 @@ import json
 import math
 import random
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, is_dataclass
+from datetime import date
+from functools import partial
 from importlib import import_module
-from typing import Any, get_args
+from types import FrameType
+from typing import Any, TypeAlias, get_args
 
 import numpy as np
 
-from .catalogue import build_task, entries, find, load
+from .catalogue import NAME, build_task, entries, find, load
 from .contracts import (
     Array,
     Audit,
@@ -36,8 +40,10 @@ from .contracts import (
     VectorField,
     Workload,
 )
-from .errors import PLUGIN_ERRORS, UsageError
-from .metrics import METRICS
+from .errors import PLUGIN_ERRORS, UsageError, nearest
+from .leak import answers, scored
+from .metrics import METRICS, mean_squared_error
+from .metrics import cross_entropy as mean_cross_entropy
 from .seeds import stream
 
 SIZE = 200
@@ -45,6 +51,15 @@ SIZE = 200
 
 LARGE = 2000
 """Sequences in the batch that a baseline is compared on."""
+
+WINDOW = 16
+"""Steps that a training and a test sequence must not have in common at different places."""
+
+BACK = 4
+"""How many of the latest inputs are probed for an answer that should have to be remembered."""
+
+CHECKED = ("task", "tableau", "cell", "backend")
+"""The kinds that have rules."""
 
 _OPTIMUM = {"accuracy": 1.0, "skill": 1.0, "cross_entropy": 0.0, "mean_squared_error": 0.0, "nrmse": 0.0, "error": 0.0}
 _SURE = 50.0
@@ -60,30 +75,60 @@ class Verdict:
     detail: str = ""
 
 
+Rule: TypeAlias = tuple[str, Callable[[], str]]
+"""The rule in words; what examines it gives the detail of a verdict, or raises `BrokenRuleError`."""
+
+
+def _silent(rule: str) -> None:
+    """Tells nobody which rule is next."""
+
+
+def judged(rules: Iterable[Rule], begin: Callable[[str], None] = _silent) -> Iterator[Verdict]:
+    """The verdict on each rule in turn. begin: told the rule before it is examined."""
+    for rule, examine in rules:
+        begin(rule)
+        try:
+            verdict = Verdict(rule, True, examine())
+        except BrokenRuleError as broken:
+            verdict = Verdict(rule, False, str(broken))
+        except PLUGIN_ERRORS as error:  # the author's code may raise anything; that is a verdict too
+            verdict = Verdict(rule, False, f"{type(error).__name__}: {error}")
+        yield verdict
+
+
 def checkable() -> list[str]:
     """Every name that `check` has rules for."""
-    return [name for kind in ("task", "tableau", "cell", "backend") for name in entries(kind)]
+    return list(dict.fromkeys(name for kind in CHECKED for name in entries(kind)))
+
+
+def kinds_of(name: str) -> list[str]:
+    """The kinds with rules that a name of the catalogue, or a file, has. Raises `UsageError` where there is none."""
+    found = find(name)
+    kinds = [entry.kind for entry in found if entry.kind in CHECKED]
+    if not kinds:
+        kind = found[0].kind
+        raise UsageError(f"{name!r} is of kind {kind!r}: only tasks, tableaux, cells and backends have checks.")
+    return kinds
 
 
 def check(name: str) -> list[Verdict]:
-    """The verdicts on a task (name or file), tableau, cell or backend. Raises `UsageError` for an unknown name."""
-    if name.endswith(".py"):
-        return check_task(name)
-    kinds = [entry.kind for entry in find(name) if entry.kind in ("task", "tableau", "cell", "backend")]
-    if not kinds:
-        raise UsageError(
-            f"{name!r} is of kind {find(name)[0].kind!r}: only tasks, tableaux, cells and backends have checks."
-        )
-    verdicts: list[Verdict] = []
-    for kind in kinds:
+    """The verdicts on a task, tableau, cell or backend: a name, or the path of a file that defines some of them.
+
+    Raises `UsageError` for an unknown name, and for a file that does not import or defines none of them.
+    """
+    return list(examined(name))
+
+
+def examined(name: str, begin: Callable[[str], None] = _silent) -> Iterator[Verdict]:
+    """The verdicts of `check` as they are found. begin: told each rule before it is examined."""
+    for kind in kinds_of(name):
         try:
             if kind == "task":
-                verdicts += check_task(name)
+                yield from _examined_task(name, begin)
             else:
-                verdicts += getattr(import_module("odernn.solvers.checks"), f"check_{kind}")(name)
+                yield from import_module("odernn.solvers.checks").examined(kind, name, begin)
         except UsageError as error:
-            verdicts.append(Verdict("imports", False, str(error)))
-    return verdicts
+            yield Verdict("imports", False, str(error))
 
 
 def check_task(task: str | type[Task]) -> list[Verdict]:
@@ -91,26 +136,29 @@ def check_task(task: str | type[Task]) -> list[Verdict]:
 
     Raises `UsageError` where a name or a file gives no task.
     """
+    return list(_examined_task(task, _silent))
+
+
+def _examined_task(task: str | type[Task], begin: Callable[[str], None]) -> Iterator[Verdict]:
     found = load("task", task) if isinstance(task, str) else task
-    rules: list[tuple[str, Callable[[Any], str]]] = list(_RULES)
-    if isinstance(found, type) and issubclass(found, LearningTask):
+    shape = "is a frozen dataclass with a name, a primary metric and defaults"
+    made: list[Any] = []
+
+    def build() -> str:
+        made.append(_class(found))
+        return ""
+
+    for verdict in judged([(shape, build)], begin):
+        yield verdict
+        if not verdict.ok:
+            return  # nothing further can be asked
+    (subject,) = made
+    rules = list(_RULES)
+    if isinstance(subject, LearningTask):
         rules += _LEARNING
-    elif isinstance(found, type) and not issubclass(found, Audit):
+    elif not isinstance(subject, Audit):
         rules += _INTEGRATION
-    verdicts: list[Verdict] = []
-    for rule, examine in rules:
-        subject = found if examine is _class else None
-        try:
-            if subject is None:
-                subject = found()
-            verdicts.append(Verdict(rule, True, examine(subject)))
-        except BrokenRuleError as broken:
-            verdicts.append(Verdict(rule, False, str(broken)))
-        except PLUGIN_ERRORS as error:  # the author's code may raise anything; that is a verdict too
-            verdicts.append(Verdict(rule, False, f"{type(error).__name__}: {error}"))
-        if not verdicts[-1].ok and examine is _class:
-            break  # nothing further can be asked
-    return verdicts
+    yield from judged(((rule, partial(examine, subject)) for rule, examine in rules), begin)
 
 
 class BrokenRuleError(Exception):
@@ -125,15 +173,17 @@ def _must(holds: bool, otherwise: str) -> None:
 # ----------------------------------------------------------------------------------------------------------- every task
 
 
-def _class(found: Any) -> str:
+def _class(found: Any) -> Any:
+    """The task at its defaults."""
     _must(isinstance(found, type) and issubclass(found, Task), f"{found!r} is not derived from Task")
     _must(is_dataclass(found), "it is not a dataclass")
     _must(found.__dataclass_params__.frozen, "the dataclass is not frozen")
     for attribute in ("name", "primary_metric"):
         value = getattr(found, attribute, None)
         _must(isinstance(value, str) and bool(value), f"it declares no {attribute}")
-    found()
-    return ""
+        shaped = NAME.fullmatch(str(value)) is not None
+        _must(shaped, f"its {attribute} is {value!r}: expected letters, digits, '-', '_' and '+'")
+    return found()
 
 
 def _parameters(task: Any) -> str:
@@ -145,8 +195,13 @@ def _parameters(task: Any) -> str:
     return ", ".join(f"{key}={value!r}" for key, value in values.items()) or "none"
 
 
+def _metric(task: Any) -> str:
+    name = task.primary_metric
+    _must(name in METRICS, f"no report can say which {name!r} is better: {nearest(name, METRICS)}")
+    return f"{name}, {METRICS[name].direction} is better"
+
+
 _RULES: list[tuple[str, Callable[[Any], str]]] = [
-    ("is a frozen dataclass with a name, a primary metric and defaults", _class),
     ("its parameters survive JSON", _parameters),
 ]
 
@@ -200,7 +255,7 @@ def _values(task: LearningTask) -> str:
 
 
 def _deterministic(task: LearningTask) -> str:
-    first, again, other = _draw(task), _draw(task), _draw(task, seed=1)
+    first, other, again = _draw(task), _draw(task, seed=1), _draw(task)
     for (name, a), (_, b) in zip(_arrays(first), _arrays(again), strict=True):
         _must(bool(np.array_equal(a, b)), f"the same seed gave other {name}")
     _must(not np.array_equal(first.inputs, other.inputs), "another seed gave the same inputs")
@@ -211,13 +266,28 @@ def _disjoint(task: LearningTask) -> str:
     if type(task).judge is not LearningTask.judge:
         return "it judges on test data of its own"
 
-    def sequences(purpose: str) -> set[bytes]:
-        inputs = _draw(task, task.test_size, 0, purpose).inputs
-        return {np.ascontiguousarray(inputs[:, i]).tobytes() for i in range(inputs.shape[1])}
-
-    shared = sequences("train") & sequences("test")
+    train, test = (_draw(task, task.test_size, 0, purpose).inputs for purpose in ("train", "test"))
+    shared = _pieces(train, len(train)).keys() & _pieces(test, len(test)).keys()
     _must(not shared, f"{len(shared)} sequences are in both")
+    if len(train) > WINDOW:
+        some = min(100, 1 + 20_000 // len(train))  # sequences: every stretch of each is looked at
+        before, after = (_pieces(inputs[:, :some], WINDOW) for inputs in (train, test))
+        moved = sum(before[piece] != after[piece] for piece in before.keys() & after.keys())
+        _must(not moved, f"{moved} stretches of {WINDOW} steps are in both, at different places")
     return ""
+
+
+def _pieces(inputs: Array, length: int) -> dict[bytes, int]:
+    """Where each stretch of so many steps begins, to six digits; of parts of sequences, those of many values alone, as
+    a stretch of blanks or of a few symbols that appears twice is no overlap."""
+    found: dict[bytes, int] = {}
+    rounded = np.round(inputs, 6) + 0.0  # no negative zero
+    for i in range(inputs.shape[1]):
+        for start in range(len(inputs) - length + 1):
+            piece = np.ascontiguousarray(rounded[start : start + length, i])
+            if length == len(inputs) or len(np.unique(piece)) >= length // 2:
+                found.setdefault(piece.tobytes(), start)
+    return found
 
 
 def _untouched(task: LearningTask) -> str:
@@ -232,6 +302,41 @@ def _untouched(task: LearningTask) -> str:
     before = states()
     _draw(task)
     _must(states() == before, "a draw moved NumPy's, Python's or torch's global random state")
+    return ""
+
+
+def _kept(task: LearningTask) -> str:
+    batch = _draw(task)
+    outputs = _constant(task, batch)
+    before = [(name, array.copy()) for name, array in (*_arrays(batch), ("outputs", outputs))]
+    _draw(task, seed=1)
+    task.measure(outputs, batch)
+    for (name, old), new in zip(before, (batch.inputs, batch.targets, batch.weights, outputs), strict=True):
+        _must(bool(np.array_equal(old, new)), f"the {name} of a batch changed after it had been given")
+    return ""
+
+
+def _timeless(task: LearningTask) -> str:
+    package = type(task).__module__.partition(".")[0]
+    seen: set[str] = set()
+
+    def watch(frame: FrameType, event: str, called: Any) -> None:
+        if event == "c_call" and str(frame.f_globals.get("__name__", "")).partition(".")[0] == package:
+            owner, name = getattr(called, "__self__", None), getattr(called, "__name__", "")
+            if getattr(called, "__module__", None) == "time" and name != "sleep":
+                seen.add(f"time.{name}")
+            elif isinstance(owner, type) and issubclass(owner, date) and name in ("now", "today", "utcnow"):
+                seen.add(f"{owner.__name__}.{name}")
+
+    before = sys.getprofile()
+    sys.setprofile(watch)
+    try:
+        batch = _draw(task, 7)
+        task.baseline()
+        task.measure(_constant(task, batch), batch)
+    finally:
+        sys.setprofile(before)
+    _must(not seen, f"it calls {', '.join(sorted(seen))}")
     return ""
 
 
@@ -257,7 +362,8 @@ def _better(metric: str) -> int:
 
 def _optimal(task: LearningTask) -> str:
     batch = _draw(task)
-    perfect = task.measure(_perfect(task, batch), batch)
+    answer = _perfect(task, batch)
+    perfect = task.measure(answer, batch)
     for name, value in perfect.items():
         if name in _OPTIMUM:
             far = abs(value - _OPTIMUM[name])
@@ -265,10 +371,22 @@ def _optimal(task: LearningTask) -> str:
     primary = task.primary_metric
     if primary not in perfect:
         return f"{primary} is judged on a trained model, not measured on a batch"
-    noise = stream(0, "check/noise").normal(size=_perfect(task, batch).shape)
-    other = task.measure(noise, batch)[primary]
-    sign = _better(primary)
-    _must(sign * (perfect[primary] - other) >= 0, f"noise has {primary} {other:.6g}, perfect {perfect[primary]:.6g}")
+    rng = stream(0, "check/noise")
+    scale = float(np.std(answer)) or 1.0
+    noise = scale * rng.normal(size=answer.shape)
+    worse = {
+        "noise": noise,
+        "a noisy answer": answer + 0.1 * noise,
+        "a shifted answer": answer + scale,
+    }
+    for what, outputs in worse.items():
+        measured = task.measure(outputs, batch)
+        for name, value in perfect.items():
+            other = measured.get(name, math.nan)
+            told = f"{what} has {name} {other:.6g}, a perfect one {value:.6g}"
+            _must(not _better(name) * (other - value) > 1e-9 * max(1.0, abs(value)), f"{told}: it is no better")
+            if what == "noise" and name == primary:
+                _must(_better(name) * (value - other) > 0, f"{told}: it is worse")
     return f"{primary} = {perfect[primary]:.6g}"
 
 
@@ -290,15 +408,59 @@ def _baseline(task: LearningTask) -> str:
     return detail
 
 
+def _remembered(task: LearningTask) -> str:
+    if task.memory_length == 0:
+        return "nothing has to be remembered: memory_length is 0"
+    train, test = _draw(task, LARGE, 0, "check/probe"), _draw(task, LARGE // 2, 1, "check/probe")
+    steps = scored(train)
+    weights = np.zeros_like(test.weights)
+    weights[steps] = test.weights[steps]
+    part = Batch(test.inputs, test.targets, weights)
+    constant, name, measure = _constant(task, test), task.primary_metric, task.measure
+    declared: float | None = None
+    if name in (whole := measure(constant, test)):
+        # What a constant answer reaches, and what the task says that the present input adds to it.
+        declared = task.baseline()[name] - whole[name]
+    else:
+        name = task.loss
+        loss = mean_squared_error if name == "mean_squared_error" else mean_cross_entropy
+
+        def measure(outputs: Array, batch: Batch) -> dict[str, float]:
+            return {name: float(loss(outputs, batch.targets, batch.weights))}
+
+    sign, reached = _better(name), measure(constant, part)[name]
+    perfect = measure(_perfect(task, test), part)[name]
+    span, largest = sign * (perfect - reached), 0.0
+    if not steps or not span > 0:
+        return "every answer is always the same"
+    for back in range(min(task.memory_length, BACK)):
+        # The present input has the baseline to beat, by a tenth of what is to be had. Nearer inputs than the one that
+        # matters may say something of it; that they say nearly all would make memory_length untrue.
+        allowed = 0.1 + max(0.0, sign * declared / span) if back == 0 and declared is not None else 0.9
+        there = [t for t in steps if t >= back]
+        for probe, outputs in answers(task, train, test, constant, there, back):
+            share = sign * (measure(outputs, part)[name] - reached) / span
+            largest = max(largest, share)
+            where = "the present input" if back == 0 else f"the input {back} step{'s' * (back > 1)} before"
+            _must(share <= allowed, f"{probe} on {where} gains {share:.0%} of what a perfect answer gains in {name}")
+    return (
+        f"no probe of one of the latest inputs gains more than {max(largest, 0.0):.0%} of what a perfect answer gains"
+    )
+
+
 _LEARNING: list[tuple[str, Callable[[Any], str]]] = [
+    ("declares a primary metric that odernn knows", _metric),
     ("declares a loss that odernn has", _loss),
     ("draws batches of the declared shapes and dtypes", _shapes),
     ("draws finite values, weights that count, classes in range", _values),
     ("draws the same for a seed, and other for another", _deterministic),
     ("draws disjoint training and test sequences", _disjoint),
     ("leaves every global random state alone", _untouched),
+    ("leaves batches that it gave alone", _kept),
+    ("asks no clock", _timeless),
     ("gives a perfect answer the optimum", _optimal),
     ("has a baseline that a constant answer reproduces or falls short of", _baseline),
+    ("does not show in its latest inputs what is to be remembered", _remembered),
 ]
 
 

@@ -274,7 +274,12 @@ def test_an_interrupted_run_keeps_its_rows(experiment: Path, toy: Path, tmp_path
     assert statuses(out) == ["ok"]
 
 
-def test_a_terminal_gets_one_live_line(experiment: Path, tmp_path: Path) -> None:
+def test_a_terminal_gets_bars_above_which_failures_stay(
+    experiment: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TERM", "xterm-256color")
+    monkeypatch.setenv("NO_COLOR", "1")
+    monkeypatch.setenv("COLUMNS", "200")
     ours, theirs = pty.openpty()
     command = [sys.executable, "-m", "odernn.suite", "run", str(experiment), "--out", str(tmp_path / "out")]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=theirs, start_new_session=True)
@@ -290,9 +295,10 @@ def test_a_terminal_gets_one_live_line(experiment: Path, tmp_path: Path) -> None
         seen += part
     os.close(ours)
     assert process.wait(60) == 1
-    text = seen.decode()
-    assert re.search(r"\r\x1b\[K\[\d/3\] \(.*elapsed.*last: ", text)
-    assert re.search(r"\r\x1b\[K\[\d/3\] failed  .*RuntimeError: boom\r\n", text)
+    text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", seen.decode())
+    assert re.search(r"[0-2]/3 ━+ .*\d:\d\d elapsed", text)
+    assert re.search(r"\[\d/3\] failed  .*RuntimeError: boom\r\n", text)
+    assert seen.count(b"\x1b[?25h") >= seen.count(b"\x1b[?25l") > 0
     assert text.rstrip().endswith("--retry-failed runs the failed ones again.")
 
 
@@ -348,19 +354,20 @@ def test_a_task_package_cannot_have_any_name(name: str, tmp_path: Path, capsys: 
 
 def test_a_task_file_that_ends_the_process_is_told(tmp_path: Path, capsys: Out) -> None:
     (tmp_path / "leaves.py").write_text("import sys\nsys.exit(3)\n")
-    assert main(["check", str(tmp_path / "leaves.py")]) == 2
-    assert "does not import: SystemExit: 3" in capsys.readouterr().err
+    assert main(["check", str(tmp_path / "leaves.py")]) == 1
+    assert "does not import: SystemExit: 3" in capsys.readouterr().out
 
 
-def test_points_that_cannot_run_on_the_gpu_stay_on_the_cpu(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_points_that_cannot_run_on_the_gpu_stay_on_the_cpu(tmp_path: Path) -> None:
     """Placement alone, so it needs no GPU: the SciPy backend is of the CPU, the others move."""
-    from odernn.suite import session
+    from odernn.suite.environment import host
     from odernn.suite.experiment import load_experiment
+    from odernn.suite.planning import Planner
     from odernn.suite.row import Rows
 
-    request = session.Request(experiments=["quick"], out=tmp_path, device="cuda")
-    plan = session._plan(load_experiment("quick"), Rows([], []), "cuda", request)
-    placed = {(point["solver"].get("backend"), point["device"]) for point in plan.points}
+    quick = load_experiment("quick")
+    plan = Planner("cuda", host()).plan(quick, quick.points(), tmp_path, Rows([], []), 0)
+    placed = {(point["solver"].get("backend"), point["device"]) for point in plan.points()}
     assert ("scipy", "cpu") in placed
     assert ("scipy", "cuda") not in placed
     assert {("native", "cuda"), ("torchdiffeq", "cuda"), (None, "cuda")} <= placed

@@ -1,0 +1,24 @@
+"""Text that a terminal shows and does not obey."""
+
+from __future__ import annotations
+
+import unicodedata
+
+
+def printable(text: str, keep: str = "") -> str:
+    """The text on one line with nothing in it that moves a cursor, colours, hides or reverses what is shown.
+
+    Spaces of other widths become spaces. Every other character that Unicode calls not printable (controls, line and
+    paragraph ends, marks of direction and of no width, private and unassigned ones, halves of surrogate pairs) is
+    written as Python would escape it: \\x1b, \\n, \\u202e. keep: characters that stay, such as "\\n" of a text of several
+    lines. The result can be encoded as UTF-8.
+    """
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() or c in keep else _shown(c) for c in text)
+
+
+def _shown(character: str) -> str:
+    if unicodedata.category(character) == "Zs":
+        return " "
+    return character.encode("unicode_escape").decode("ascii")
