@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
+from ..suite.checkpoint import Checkpoints
 from ..suite.contracts import (
     Array,
     Budget,
@@ -41,12 +42,13 @@ SPECTRUM_POINTS = 200
 
 @dataclass(frozen=True)
 class Recurrence:
-    """A recurrent network to be trained: an ODERNN, or a library baseline."""
+    """A recurrent network to be trained: an ODERNN, or a library baseline. checkpoints: of its trainings."""
 
     spec: Spec
     device: str
     dtype: str
     ran: dict[str, str] = field(default_factory=dict, compare=False, repr=False)
+    checkpoints: Checkpoints | None = field(default=None, compare=False, repr=False)
 
     learns = True
 
@@ -150,7 +152,8 @@ class Recurrence:
         probe = task.batch(4, stream(seed, f"{task.name}/spectrum")).inputs
         x = torch.as_tensor(probe, device=device, dtype=dtype)
         curves = {"spectrum_before": self._spectrum(model, x)}
-        learned = learn(model, task, seed, budget, device, dtype)
+        checkpoint = None if self.checkpoints is None else self.checkpoints.next()
+        learned = learn(model, task, seed, budget, device, dtype, checkpoint)
         if learned.outcome.status == "ok":
             curves["spectrum_after"] = self._spectrum(model, x)
         cost = {"parameters": model.parameter_count(), "sequence_steps": len(probe)}

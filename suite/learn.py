@@ -12,9 +12,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from .checkpoint import Checkpoint
 from .contracts import Array, Batch, Budget, ClosedLoop, Feedback, ForecastTask, Learned, LearningTask, Outcome
 from .errors import Diverged
 from .seeds import stream
+from .training import Training
 
 HOPELESS = 1e4
 """A loss this many times that of constant zero outputs is a diverged training."""
@@ -188,32 +190,41 @@ def with_feedback(model: SequenceModel, x: Tensor, feedback: Feedback, increment
 
 
 def learn(
-    model: SequenceModel, task: LearningTask, seed: int, budget: Budget, device: torch.device, dtype: torch.dtype
+    model: SequenceModel,
+    task: LearningTask,
+    seed: int,
+    budget: Budget,
+    device: torch.device,
+    dtype: torch.dtype,
+    checkpoint: Checkpoint | None = None,
 ) -> Learned:
     """Train `model` on `task` within `budget` and account for it.
 
     Metrics: train_loss (mean of the last tenth of the updates), gradient_ratio and gradient_ratio_before. Curve:
     learning. Cost: train_seconds, updates. A loss or gradient that is not finite, or a loss beyond `HOPELESS`,
     ends the training with status "diverged" and its reason; it is an outcome, not an error.
+
+    checkpoint: where the state of the training is kept from time to time, and taken up again. What such a training
+    finds is to the bit what it would have found without; train_seconds counts all of it, but not the writing.
     """
     objective = _Objective(task, device, dtype)
-    optimiser = torch.optim.Adam(model.parameters(), lr=budget.learning_rate)
     forward = _forward(model, task, device, dtype)
-    rng = stream(seed, f"{task.name}/train")
     validation = objective.tensors(task.batch(VALIDATION_SIZE, stream(seed, f"{task.name}/validation")))
     zeros = torch.zeros(*validation[0].shape[:2], task.outputs, dtype=dtype, device=device)
     bound = HOPELESS * float(objective(zeros, *validation[1:]))
     every = max(1, budget.updates // max(1, budget.evaluations))
-    losses: list[float] = []
-    marks: dict[str, list[float]] = {"updates": [], "loss": [], "test": []}
-    metrics: dict[str, float] = {}
+    optimiser = torch.optim.Adam(model.parameters(), lr=budget.learning_rate)
+    training = Training(cast(torch.nn.Module, model), optimiser, stream(seed, f"{task.name}/train"), device)
+    resumed = checkpoint is not None and checkpoint.resume(training.restore)
+    losses, marks, metrics = training.losses, training.marks, training.metrics
     status, reason = "ok", ""
-    started = time.perf_counter()
+    started = time.perf_counter() - training.seconds
     try:
-        _note(metrics, "gradient_ratio_before", gradient_ratio(model, objective, validation))
-        for update in range(1, budget.updates + 1):
+        if not resumed:
+            _note(metrics, "gradient_ratio_before", gradient_ratio(model, objective, validation))
+        for update in range(len(losses) + 1, budget.updates + 1):
             progress = (update - 1) / budget.updates
-            x, targets, weights = objective.tensors(task.batch(budget.batch, rng))
+            x, targets, weights = objective.tensors(task.batch(budget.batch, training.rng))
             outputs = forward(x, progress)
             loss = objective(outputs, targets[: len(outputs)], weights[: len(outputs)])
             value = float(loss.detach())
@@ -230,6 +241,12 @@ def learn(
                     test = float(objective(model(validation[0])[0], *validation[1:]))
                 for key, number in (("updates", update), ("loss", sum(losses[-every:]) / every), ("test", test)):
                     marks[key].append(number)
+            if checkpoint is not None:
+                now = time.perf_counter()
+                last = update == budget.updates and checkpoint.worth(now - started)
+                if last or checkpoint.due():
+                    checkpoint.save(training.state(now - started))
+                    started += time.perf_counter() - now
         _note(metrics, "gradient_ratio", gradient_ratio(model, objective, validation))
     except Diverged as error:
         status, reason = "diverged", str(error)

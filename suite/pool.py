@@ -1,246 +1,277 @@
 """Many runs, one process each, so that none can take another or its result with it.
 
-The processes are forked from a server that has imported torch once and never touches a GPU: 20 to 30 ms a run instead
-of 2 to 4 s. The parent alone gathers rows; a process that outlives its time, outgrows its memory or dies gets a row.
-Past 200 lines because the two ends of one pipe, parent and process, are best read together.
+As many supervisors as runs at once (`suite.supervisor`) are forked from a server that has imported torch once and never
+touches a GPU, and each forks one process after another for its runs: tens of milliseconds a run instead of 2 to 4 s. A
+GPU has one warm process for all its runs, as each new one would wait seconds for it. Supervisors enforce the limits and
+leave nothing behind; the driver here hands out points, gathers rows, and makes the row of a run that gave none.
+Past 200 lines because starting, hearing and ending a supervisor are best read together.
 """
 
 from __future__ import annotations
 
+import json
 import multiprocessing
 import os
-import re
+import secrets
+import shutil
 import signal
+import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections import deque
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .row import Point, Row, decode, encode
+from .row import FAILURES, Point, Row, decode, identity
+from .supervisor import GIB, POLL, Limits, death, supervise
+from .worker import Order
 
 if TYPE_CHECKING:
     from multiprocessing.context import ForkServerProcess
+
+__all__ = ["GIB", "Limits", "run_all", "warm_up"]
 
 PRELOAD = [
     "torch",
     "torch._dynamo",  # the first optimiser imports it, which takes most of a short run
     "torchdiffeq",
     "scipy.integrate",
+    "psutil",
     "odernn.suite.run",
     "odernn.suite.learn",
+    "odernn.suite.supervisor",
     "odernn.solvers.solver",
     "odernn.solvers.cell",
 ]
 ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
-POLL = 0.1
-"""Seconds between two looks at the clocks and the memory of the runs."""
+WARM = ("cuda", "mps")
+"""Devices with one worker for all their points."""
 
-GIB = 2**30
+ATTEMPTS = 3
+"""To start a process; its server may be killed at that moment."""
 
+NO_LIMITS = Limits()
 
-@dataclass(frozen=True)
-class Limits:
-    """What one run may take: seconds of wall time, and bytes of resident memory with its children. None: no limit."""
+GRACE = 15.0
+"""Seconds after which a supervisor that has not enforced a limit is ended itself."""
 
-    seconds: float | None = None
-    bytes: int | None = None
+_starting = threading.Lock()
 
 
 @dataclass
-class _Running:
-    """A process at work: its point, its clock, where its output goes, the most memory seen."""
+class _Post:
+    """A supervisor as its driver sees it, and the run that it has in hand, if any."""
 
-    point: Point
     process: ForkServerProcess
     connection: Connection
-    log: Path
-    started: str
+    device: str
+    worker: int | None = None
+    order: Order | None = None
+    started: str = ""
     clock: float = field(default_factory=time.monotonic)
-    peak: int = 0
+    lost: bool = False
 
     def seconds(self) -> float:
         return time.monotonic() - self.clock
 
 
 def warm_up() -> None:
-    """Start the server and return at once; it imports torch meanwhile. A second call does nothing."""
+    """Start the server and return at once; it imports torch meanwhile. Where it is there already, nothing happens."""
     from multiprocessing import forkserver
 
-    multiprocessing.get_context("forkserver").set_forkserver_preload(PRELOAD)
-    before = {name: os.environ.get(name) for name in ONE_THREAD}
-    os.environ.update(ONE_THREAD)  # the server's libraries read them when they are imported
-    # Ctrl-C is the parent's to handle: the server inherits that it is ignored. Only the main thread may say so.
-    main = threading.current_thread() is threading.main_thread()
-    handler = signal.signal(signal.SIGINT, signal.SIG_IGN) if main else None
-    try:
-        forkserver.ensure_running()
-    finally:
-        if handler is not None:
-            signal.signal(signal.SIGINT, handler)
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
+    with _starting:
+        multiprocessing.get_context("forkserver").set_forkserver_preload(PRELOAD)
+        before = {name: os.environ.get(name) for name in ONE_THREAD}
+        # Ctrl-C is the driver's to handle: the server and its children never see it, and the driver after this
+        held = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        try:
+            os.environ.update(ONE_THREAD)  # the server's libraries read them when they are imported
+            forkserver.ensure_running()
+        finally:
+            for name, value in before.items():
+                if value is None:
+                    os.environ.pop(name, None)
+                else:
+                    os.environ[name] = value
+            signal.pthread_sigmask(signal.SIG_SETMASK, held)
 
 
 def run_all(
     points: Iterable[Point],
     jobs: int = 1,
-    limits: Limits = Limits(),
+    limits: Limits = NO_LIMITS,
     facts: Mapping[str, Any] | None = None,
     tick: Callable[[int], None] = lambda running: None,
+    checkpoints: Path | None = None,
+    code: Mapping[str, str] | None = None,
+    say: Callable[[str], None] | None = None,
+    _warm: Collection[str] = WARM,
 ) -> Iterator[Row]:
-    """Run every point, at most `jobs` at a time, and give the rows as they finish. Never raises for what a run does.
+    """Run every point, at most `jobs` at a time, one a GPU, and give the rows as they finish. Never raises for what a
+    run does.
 
-    facts: `environment.host()`. tick: called about ten times a second with the number of processes at work. Closing the
-    generator, or an exception in the caller such as Ctrl-C, ends every process that is still at work.
+    facts: `environment.host()`. tick: called about ten times a second with the number of runs at work. checkpoints:
+    the folder where long trainings are kept and taken up again, a folder a row id, for the caller to discard. code: by
+    row id, the digest of the code that its run calls; a row has it as environment.code. say: is given what runs have to
+    say of their checkpoints, one sentence each; a line to stderr where absent. Closing the generator, or an exception
+    in the caller such as Ctrl-C, ends every process that is still at work.
     """
     if facts is None:
         from .environment import host
 
         facts = host()
-    warm_up()
-    waiting = iter(points)
-    at_work: list[_Running] = []
-    with tempfile.TemporaryDirectory(prefix="odernn-") as folder:
+    kept = None if checkpoints is None else str(checkpoints.absolute())
+    speak = say or (lambda sentence: print(f"odernn: {sentence}", file=sys.stderr, flush=True))
+    waiting: dict[str, deque[tuple[int, Order]]] = {}
+    for number, point in enumerate(points):
+        digest = (code or {}).get(identity(point)) if code else None
+        own = facts if digest is None else {**facts, "code": digest}
+        device = point["device"] if point["device"] in _warm else ""
+        waiting.setdefault(device, deque()).append((number, Order(point, own, digest or "", kept)))
+    posts: list[_Post] = []
+    folder = _folder()
+    try:
+        count = 0
+        while True:
+            while device := _next(waiting, posts, jobs):
+                order = waiting[device[0]].popleft()[1]
+                count += 1
+                post = next((one for one in posts if one.order is None and one.device == device[0]), None)
+                try:
+                    if post is None:
+                        post = _start(device[0], limits, folder / str(count))
+                        posts.append(post)
+                    _hand(post, order)
+                except OSError as error:
+                    if post is not None:
+                        _end([post])
+                        posts.remove(post)
+                    yield _row(order, "failed", f"no process could be started for it: {error}.", {}, "")
+            busy = [one for one in posts if one.order is not None]
+            if not busy:
+                return
+            wait([one.connection for one in busy], timeout=POLL)
+            for post in busy:
+                row = _hear(post, limits, speak)
+                if row is not None:
+                    # what harmed a run may harm the next one in its worker
+                    if post.lost or (post.device and row["status"] in FAILURES):
+                        _end([post])
+                        posts.remove(post)
+                    yield row
+            tick(sum(one.order is not None for one in posts))
+    finally:
+        _end(posts)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _next(waiting: Mapping[str, deque[tuple[int, Order]]], posts: list[_Post], jobs: int) -> tuple[str] | None:
+    """The device ('': none of its own) whose next point is first in line and can start now."""
+    busy = [one.device for one in posts if one.order is not None]
+    if len(busy) >= jobs:
+        return None
+    free = [(queue[0][0], device) for device, queue in waiting.items() if queue and not (device and device in busy)]
+    return (min(free)[1],) if free else None
+
+
+def _folder() -> Path:
+    """Where the temporary files of the runs are to be; made by their supervisors."""
+    try:
+        return Path(tempfile.gettempdir()) / f"odernn-{secrets.token_hex(8)}"
+    except OSError:  # no place at all: they do without
+        return Path(os.devnull)
+
+
+def _start(device: str, limits: Limits, folder: Path) -> _Post:
+    """Raises `OSError` where no process can be started."""
+    context = multiprocessing.get_context("forkserver")
+    for attempt in range(ATTEMPTS):
+        warm_up()
+        ours, theirs = context.Pipe()
         try:
-            number = 0
-            while True:
-                while len(at_work) < jobs and (point := next(waiting, None)) is not None:
-                    number += 1
-                    at_work.append(_start(point, facts, Path(folder) / str(number)))
-                if not at_work:
-                    return
-                wait([one.connection for one in at_work], timeout=POLL)
-                for one in list(at_work):
-                    row = _look(one, limits, facts)
-                    if row is not None:
-                        at_work.remove(one)
-                        yield row
-                tick(len(at_work))
+            process = context.Process(target=supervise, args=(theirs, limits, bool(device), str(folder)))
+            process.start()
+            return _Post(process, ours, device)
+        except (OSError, EOFError) as error:  # the server was killed
+            ours.close()
+            if attempt == ATTEMPTS - 1:
+                raise OSError(str(error) or type(error).__name__) from error
         finally:
-            for one in at_work:
-                _end(one)
+            theirs.close()  # so that the end of the process is the end of the connection
+    raise AssertionError
 
 
-def _start(point: Point, facts: Mapping[str, Any], log: Path) -> _Running:
+def _hand(post: _Post, order: Order) -> None:
     from .run import now
 
-    context = multiprocessing.get_context("forkserver")
-    reader, writer = context.Pipe(duplex=False)
-    process = context.Process(target=_work, args=(point, facts, writer, str(log)), daemon=False)
-    started = now()
-    process.start()
-    writer.close()  # so that the end of the process is the end of the pipe
-    return _Running(point, process, reader, log, started)
+    post.order, post.started, post.clock = order, now(), time.monotonic()
+    with suppress(BrokenPipeError, ConnectionResetError):  # it is gone: then it is heard to be
+        post.connection.send(order)
 
 
-def _look(one: _Running, limits: Limits, facts: Mapping[str, Any]) -> Row | None:
-    """The row of a run that has ended, or is ended here because it passed a limit; None while it may go on."""
-    if one.connection.poll():
-        try:
-            row = decode(one.connection.recv_bytes().decode())
-        except (EOFError, OSError):
-            one.process.join(5)
-            return _lost(one, "failed", _death(one), facts)
-        one.process.join(5)
-        _end(one)
-        return row
-    size = _resident(one)
-    one.peak = max(one.peak, size)
-    if limits.bytes is not None and size > limits.bytes:
-        reason = f"ended at {size / GIB:.2f} GiB of memory: at most {limits.bytes / GIB:.3g} GiB were allowed."
-        return _lost(one, "memory", reason, facts)
-    if limits.seconds is not None and one.seconds() > limits.seconds:
-        return _lost(one, "timeout", f"ended after {limits.seconds:g} s, the time allowed.", facts)
+def _hear(post: _Post, limits: Limits, say: Callable[[str], None]) -> Row | None:
+    """The row of a run that has ended; None while it goes on."""
+    order = post.order
+    assert order is not None
+    try:
+        while post.connection.poll():
+            message = post.connection.recv_bytes()
+            if message[:1] == b"p":
+                post.worker = int(message[1:])
+                continue
+            answer = json.loads(message[1:])
+            for sentence in answer["notes"]:
+                say(sentence)
+            post.order = None
+            if answer["status"] != "row":
+                return _row(order, answer["status"], answer["reason"], answer["cost"], post.started)
+            return _received(order, post.connection.recv_bytes()[1:], post)
+    except (EOFError, OSError):
+        post.order, post.lost = None, True
+        post.process.join(1)
+        reason = death(post.process.exitcode, "the process that watched over the run")
+        return _row(order, "failed", reason, {"seconds": post.seconds()}, post.started)
+    if limits.seconds is not None and post.seconds() > limits.seconds + GRACE:
+        post.order, post.lost = None, True
+        reason = f"ended after {post.seconds():.0f} s: {limits.seconds:g} s were allowed."
+        return _row(order, "timeout", reason, {"seconds": post.seconds()}, post.started)
     return None
 
 
-def _lost(one: _Running, status: str, reason: str, facts: Mapping[str, Any]) -> Row:
-    from .run import row_of
-
-    _end(one)
-    cost = {"seconds": one.seconds(), "peak_memory_mib": one.peak / 2**20}
-    facts = {**facts, "gpu": None, "threads": 1}
-    return row_of(one.point, status, reason, {"cost": cost}, facts, one.started)
-
-
-def _death(one: _Running) -> str:
-    """How a process ended that gave no row, with the last lines it printed."""
-    code = one.process.exitcode
-    if code is not None and code < 0:
-        name = signal.Signals(-code).name if -code in set(signal.Signals) else f"signal {-code}"
-        reason = f"the process was killed by {name}"
-        if name == "SIGKILL":
-            reason += " (the system does so when it runs out of memory)"
-    else:
-        reason = f"the process ended with exit status {code} before it gave a result"
-    return "\n".join([f"{reason}.", *_last_words(one.log)])
-
-
-def _last_words(log: Path) -> list[str]:
-    """The last five lines that a run printed, at most 300 characters of each, files without their folders."""
+def _received(order: Order, text: bytes, post: _Post) -> Row:
     try:
-        with log.open("rb") as file:
-            file.seek(max(0, log.stat().st_size - 4096))
-            text = file.read().decode(errors="replace")
-    except OSError:
-        return []
-    return [re.sub(r'(?<=File ")[^"]*/', "", line)[:300] for line in text.strip().splitlines()[-5:]]
+        row = decode(text.decode())
+        if row["id"] == identity(order.point):
+            return row
+        reason = f"the run gave the row of another point, {row['id']!r}."
+    except (ValueError, KeyError) as error:
+        reason = f"the run gave no row, but {len(text)} bytes: {error}."
+    return _row(order, "failed", reason, {"seconds": post.seconds()}, post.started)
 
 
-def _resident(one: _Running) -> int:
-    """Resident bytes of a run's process and of its children."""
-    import psutil
+def _row(order: Order, status: str, reason: str, cost: Mapping[str, float], started: str) -> Row:
+    """The row of a run that gave none."""
+    from .run import now, row_of
 
-    try:
-        process = psutil.Process(one.process.pid)
-        total = 0
-        for each in [process, *process.children(recursive=True)]:
-            try:
-                total += each.memory_info().rss
-            except psutil.Error:
-                continue
-        return total
-    except psutil.Error:
-        return 0
+    facts = {**order.facts, "gpu": None, "threads": 1}
+    cost = {"seconds": 0.0, "peak_memory_mib": 0.0, **cost}
+    return row_of(order.point, status, reason, {"cost": cost}, facts, started or now())
 
 
-def _end(one: _Running) -> None:
-    """Kill what is left of a run and of the processes it started, and free what it held."""
-    assert one.process.pid is not None
-    with suppress(OSError):  # it may be gone
-        os.killpg(one.process.pid, signal.SIGKILL)
-    if one.process.is_alive():  # it had not come to lead its group
-        one.process.kill()
-        one.process.join(5)
-    one.connection.close()
-
-
-# -------------------------------------------------------------------------------------------------- in the new process
-
-
-def _work(point: Point, facts: Mapping[str, Any], connection: Connection, log: str) -> None:
-    os.setsid()  # a group of its own, which ends with it: Ctrl-C is the parent's to handle
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-    target = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-    os.dup2(target, 1)  # what a run prints must not cross the parent's progress; it is kept for a reason of death
-    os.dup2(target, 2)
-    from .run import run
-
-    connection.send_bytes(encode(run(point, facts)).encode())
-    connection.close()
-
-
-def _end_with_parent() -> None:
-    """A run must not outlive the command that asked for it, even one killed outright."""
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os.killpg(0, signal.SIGKILL)
+def _end(posts: Iterable[_Post]) -> None:
+    """Have the supervisors end their runs and themselves; what does not is killed."""
+    for post in posts:
+        post.connection.close()  # that is what tells them
+    for post in posts:
+        post.process.join(GRACE)
+        if post.process.is_alive():
+            post.process.kill()
+            post.process.join(1)
+        if post.worker is not None and post.process.exitcode != 0:  # its supervisor did not end it
+            with suppress(OSError):
+                os.killpg(post.worker, signal.SIGKILL)

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, cast, get_args
 
 from .catalogue import build_task
+from .checkpoint import Checkpoints
 from .contracts import Budget, Outcome, Solver, Status, Task
 from .cost import measured
 from .environment import environment
@@ -19,17 +20,19 @@ from .errors import Diverged, UsageError
 from .row import SCHEMA, Point, Row, encode, identity, plain
 
 
-def run(point: Point, facts: Mapping[str, Any] | None = None) -> Row:
+def run(point: Point, facts: Mapping[str, Any] | None = None, checkpoints: Checkpoints | None = None) -> Row:
     """Put one task to one solver with one seed. Every exception becomes a status and a reason; none is raised but
     `SystemExit`, which the process of the run turns into its end.
 
-    facts: `environment.host()` of the process that asks; taken here when absent.
+    facts: `environment.host()` of the process that asks; taken here when absent. checkpoints: where trainings are kept
+    and taken up again; the row's cost then has "resumed_updates", those that an earlier process had done, and its
+    seconds count theirs.
     """
     started = now()
     outcome, properties = Outcome(), dict[str, Any]()
     with measured() as cost:
         try:
-            task, solver = build(point)
+            task, solver = build(point, checkpoints)
             properties = {"primary_metric": task.primary_metric, "task": _entries(task), **solver.properties()}
             outcome = _checked(task.evaluate(solver, point["seed"], Budget(**point["budget"])))
             properties |= _engines(solver)
@@ -46,17 +49,17 @@ def run(point: Point, facts: Mapping[str, Any] | None = None) -> Row:
     parts = {
         "metrics": outcome.metrics,
         "curves": outcome.curves,
-        "cost": {**cost.row(), **outcome.cost},
+        "cost": {**_with_earlier(cost.row(), checkpoints), **outcome.cost},
         "properties": {**properties, **outcome.properties},
     }
     return row_of(point, outcome.status, reason, parts, environment(facts), started)
 
 
-def build(point: Point) -> tuple[Task, Solver]:
+def build(point: Point, checkpoints: Checkpoints | None = None) -> tuple[Task, Solver]:
     """The task and the solver of a point, with torch quiet, on one thread, and seeded. Raises `UsageError`."""
     task = build_task(point["task"])
     solvers = import_module("odernn.solvers.solver")  # by name: the hub imports no sibling
-    solver: Solver = solvers.build_solver(point["solver"], point["device"], point["dtype"], task)
+    solver: Solver = solvers.build_solver(point["solver"], point["device"], point["dtype"], task, checkpoints)
     if "torch" in sys.modules:
         import torch
 
@@ -97,6 +100,14 @@ def row_of(
 def now() -> str:
     """This moment, ISO 8601 in UTC, to the millisecond."""
     return datetime.now(UTC).isoformat(timespec="milliseconds")
+
+
+def _with_earlier(cost: Mapping[str, float], checkpoints: Checkpoints | None) -> dict[str, float]:
+    """The cost of this process and of what it took over from an earlier one."""
+    if checkpoints is None or not checkpoints.resumed_updates:
+        return dict(cost)
+    seconds = cost["seconds"] + checkpoints.resumed_seconds
+    return {**cost, "seconds": seconds, "resumed_updates": checkpoints.resumed_updates}
 
 
 def _engines(solver: Solver) -> dict[str, str]:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import math
+import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -15,6 +18,7 @@ from typing import Any
 import psutil
 import pytest
 
+from odernn.suite import pool
 from odernn.suite.pool import Limits, run_all
 from odernn.suite.row import KEYS, encode, identity
 from odernn.suite.run import run
@@ -168,3 +172,413 @@ def test_run_alone_gives_the_same_row(point: Make) -> None:
     for key in ("id", "status", "metrics", "properties", "task", "solver", "seed"):
         assert here[key] == there[key]
     assert here["metrics"] == {"error": 4.5}
+
+
+# --------------------------------------------------------------------------------------------- runs that fight back
+
+VILLAIN = '''
+"""A task that does its worst."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from odernn.suite.contracts import Outcome, Task
+
+
+def note(path, pid):
+    with open(path, "a") as file:
+        file.write(f"{pid}\\n")
+
+
+@dataclass(frozen=True)
+class Villain(Task):
+    what: str = "ok"
+    pids: str = "/dev/null"
+
+    name = "villain"
+    primary_metric = "error"
+
+    def evaluate(self, solver, seed, budget):
+        note(self.pids, os.getpid())
+        getattr(self, self.what)()
+        return Outcome(metrics={"error": 1.0})
+
+    def ok(self):
+        pass
+
+    def soft_exit(self):
+        print("said before the end")  # not flushed by hand
+        os._exit(3)
+
+    def flood(self):
+        print("the first line")
+        while True:
+            sys.stdout.write("a line of a flood, sixty-four characters or so, again and again\\n" * 1000)
+
+    def binary_flood(self):
+        block = bytes(range(256)) * 4096
+        while True:
+            os.write(2, block)
+
+    def orphan(self):
+        """A grandchild that keeps every descriptor, in a session of its own."""
+        if os.fork() == 0:
+            os.setsid()
+            if os.fork() == 0:
+                note(self.pids, os.getpid())
+                time.sleep(600)
+            os._exit(0)
+        os.wait()
+
+    def orphan_and_die(self):
+        self.orphan()
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    def orphan_and_hang(self):
+        self.orphan()
+        time.sleep(600)
+
+    def deaf(self):
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGALRM, signal.SIGUSR1):
+            signal.signal(number, signal.SIG_IGN)
+        time.sleep(600)
+
+    def closes_all(self):
+        os.closerange(0, 4096)
+
+    def closes_all_and_hangs(self):
+        os.closerange(0, 4096)
+        time.sleep(600)
+
+    def closes_and_opens(self):
+        """Another file takes the number of the descriptor of the result."""
+        os.closerange(3, 4096)
+        for _ in range(200):
+            os.open(self.pids, os.O_WRONLY | os.O_APPEND)
+
+    def writes_everywhere(self):
+        for number in range(3, 64):
+            try:
+                os.write(number, b"{}\\nrow {}\\n" + bytes(100))
+            except OSError:
+                pass
+
+    def locks(self):
+        """In compiled code, with the interpreter's lock held."""
+        re.match(r"(a+)+$", "a" * 64 + "b")
+
+    def splits(self):
+        """Goes on in two processes."""
+        os.fork()
+
+    def bomb(self):
+        """Children of children that never end, until there are some dozens."""
+        for _ in range(5):
+            os.fork()
+        note(self.pids, os.getpid())
+        time.sleep(600)
+
+    def suicide_of_group(self):
+        os.killpg(0, signal.SIGKILL)
+
+    def parricide(self):
+        os.kill(os.getppid(), signal.SIGKILL)
+        time.sleep(600)
+
+    def thread(self):
+        """A thread that does not end with the run."""
+        threading.Thread(target=time.sleep, args=(600,)).start()
+
+    def fills(self):
+        with open("/dev/full", "w") as file:
+            file.write("x")
+
+    def leaves_files(self):
+        folder = tempfile.mkdtemp()
+        Path(folder, "big").write_bytes(bytes(2**20))
+        note(self.pids, folder)
+
+    def leaves_files_and_dies(self):
+        self.leaves_files()
+        os._exit(1)
+
+    def segfault(self):
+        import ctypes
+
+        ctypes.string_at(0)
+
+    def aborts(self):
+        os.abort()
+
+    def interrupts(self):
+        raise KeyboardInterrupt
+
+    def stops(self):
+        os.kill(os.getpid(), signal.SIGSTOP)
+
+    def hoards(self):
+        hoard = []
+        while True:
+            hoard.append(bytearray(b"x") * 2**24)
+
+    def hoards_elsewhere(self):
+        """The memory is a child's."""
+        code = "h = []\\nwhile True: h.append(bytearray(b'x') * 2**22)"
+        subprocess.run([sys.executable, "-c", code])
+
+    def environment(self):
+        os.environ["VILLAIN"] = "was here"
+        os.chdir("/")
+
+    def finds_environment(self):
+        assert "VILLAIN" not in os.environ
+        assert os.getcwd() != "/"
+
+
+TASK = Villain
+'''
+
+
+@pytest.fixture
+def villain(tmp_path: Path) -> Callable[..., dict[str, Any]]:
+    """Makes the point that has the villain do something, with the file where it notes its processes."""
+    script = tmp_path / "villain.py"
+    script.write_text(VILLAIN)
+
+    def make(what: str, seed: int = 0, device: str = "cpu") -> dict[str, Any]:
+        return {
+            "task": {"name": str(script), "what": what, "pids": str(tmp_path / "pids")},
+            "solver": {"cell": "true-field", "tableau": "euler", "backend": "native", "steps": 1},
+            "budget": {},
+            "seed": seed,
+            "device": device,
+            "dtype": "float64",
+        }
+
+    return make
+
+
+def noted(tmp_path: Path) -> list[str]:
+    return (tmp_path / "pids").read_text().split()
+
+
+@pytest.mark.parametrize(
+    ("what", "status", "reason"),
+    [
+        ("soft_exit", "failed", "exit status 3 before it gave a result.\nsaid before the end"),
+        ("flood", "failed", "ended because it printed more than 64 MiB.\na line of a flood"),
+        ("binary_flood", "failed", "ended because it printed more than 64 MiB."),
+        ("orphan", "ok", ""),
+        ("orphan_and_die", "failed", "killed by SIGKILL"),
+        ("closes_all", "failed", "exit status 1 before it gave a result."),
+        ("closes_and_opens", "failed", "the run has closed the descriptor of its result"),
+        ("writes_everywhere", "ok", ""),
+        ("splits", "ok", ""),
+        ("suicide_of_group", "failed", "killed by SIGKILL"),
+        ("parricide", "failed", "the process that watched over the run was killed by SIGKILL"),
+        ("thread", "ok", ""),
+        ("fills", "failed", "OSError: [Errno 28] No space left on device"),
+        ("segfault", "failed", "killed by SIGSEGV"),
+        ("aborts", "failed", "killed by SIGABRT"),
+        ("interrupts", "failed", "KeyboardInterrupt"),
+    ],
+)
+@pytest.mark.parametrize("warm", [False, True], ids=["forked", "warm"])
+def test_a_hostile_run_is_a_row_and_disturbs_none(
+    villain: Callable[..., dict[str, Any]], tmp_path: Path, what: str, status: str, reason: str, warm: bool
+) -> None:
+    points = [villain(what), villain("ok", 1)]
+    found = run_all(points, 1, Limits(seconds=60.0), {"version": "0"}, _warm=("cpu",) if warm else ())
+    rows = {row["seed"]: row for row in found}
+    assert (rows[0]["status"], rows[1]["status"]) == (status, "ok"), rows[0]["reason"]
+    assert reason in rows[0]["reason"]
+    assert len(rows[0]["reason"]) < 3000
+    assert set(rows[0]) == set(KEYS)
+    assert 0 <= rows[0]["cost"]["seconds"] < 60
+    assert what == "parricide" or rows[0]["cost"]["peak_memory_mib"] > 0
+    encode(rows[0])
+    assert gone([int(pid) for pid in noted(tmp_path)])
+
+
+def test_runs_that_never_end_are_ended_with_all_they_started(
+    villain: Callable[..., dict[str, Any]], tmp_path: Path
+) -> None:
+    hang = ["orphan_and_hang", "deaf", "closes_all_and_hangs", "locks", "bomb", "stops"]
+    points = [villain(what) for what in ["ok", *hang]]
+    rows = {row["task"]["what"]: row for row in run_all(points, 7, Limits(seconds=4.0), {})}
+    assert {what: rows[what]["status"] for what in rows} == {"ok": "ok"} | dict.fromkeys(hang, "timeout")
+    assert {rows[what]["reason"] for what in hang} == {"ended after 4 s, the time allowed."}
+    assert all(rows[what]["cost"]["peak_memory_mib"] > 0 for what in hang)
+    assert len(noted(tmp_path)) > 30
+    assert gone([int(pid) for pid in noted(tmp_path)])
+
+
+def test_hostile_runs_beside_good_ones(villain: Callable[..., dict[str, Any]], tmp_path: Path) -> None:
+    bad = ["orphan_and_die", "closes_all", "parricide", "suicide_of_group", "soft_exit", "interrupts", "splits"]
+    points = [villain(what, seed) for seed in range(2) for what in [*bad, "ok", "ok"]]
+    points = list({identity(one): one for one in points}.values())
+    rows = list(run_all(points, 3, Limits(seconds=30.0), {}))
+    assert {row["id"] for row in rows} == {identity(one) for one in points}
+    fine = [row for row in rows if row["task"]["what"] in ("ok", "splits")]
+    assert [row["status"] for row in fine] == ["ok"] * 4
+    assert {row["status"] for row in rows if row not in fine} == {"failed"}
+    assert gone([int(pid) for pid in noted(tmp_path)])
+
+
+@pytest.mark.parametrize("what", ["hoards", "hoards_elsewhere"])
+def test_memory_is_enforced_wherever_it_is_taken(villain: Callable[..., dict[str, Any]], what: str) -> None:
+    row = one(villain(what), Limits(seconds=60.0, bytes=3 * 2**30 // 2))
+    assert row["status"] == "memory", row["reason"]
+    assert "at most 1.5 GiB were allowed" in row["reason"]
+    assert row["cost"]["peak_memory_mib"] > 1536
+
+
+@pytest.mark.parametrize("what", ["leaves_files", "leaves_files_and_dies"])
+def test_temporary_files_go_with_the_run(villain: Callable[..., dict[str, Any]], tmp_path: Path, what: str) -> None:
+    before = set(Path(tempfile.gettempdir()).glob("odernn-*"))
+    rows = list(run_all([villain(what), villain(what, 1)], facts={}))
+    assert len(rows) == 2
+    places = [Path(line) for line in noted(tmp_path) if line.startswith("/")]
+    assert len(places) == 2
+    assert not any(place.exists() for place in places)
+    assert set(Path(tempfile.gettempdir()).glob("odernn-*")) <= before
+
+
+def test_a_warm_worker_takes_one_point_after_another(villain: Callable[..., dict[str, Any]], tmp_path: Path) -> None:
+    what = ["environment", "finds_environment", "soft_exit", "ok", "locks", "ok", "ok"]
+    points = [villain(each, seed) for seed, each in enumerate(what)]
+    rows = list(run_all(points, 4, Limits(seconds=2.0), {}, _warm=("cpu",)))
+    assert [row["seed"] for row in rows] == list(range(7)), "a device has one worker, whatever jobs says"
+    assert [row["status"] for row in rows] == ["ok", "ok", "failed", "ok", "timeout", "ok", "ok"], rows[1]["reason"]
+    pids = noted(tmp_path)
+    assert len(set(pids)) == 3, "replaced after a crash and after a time-out, and else kept"
+    assert pids[0] == pids[1] == pids[2]
+    assert pids[3] == pids[4]
+    assert pids[5] == pids[6]
+
+
+def test_a_worker_in_which_a_run_failed_is_replaced(point: Make, villain: Callable[..., dict[str, Any]]) -> None:
+    rows = list(run_all([point("raise"), point("ok"), villain("ok")], 1, facts={}, _warm=("cpu",)))
+    assert [row["status"] for row in rows] == ["failed", "ok", "ok"]
+
+
+def test_a_killed_server_of_forks_is_replaced(villain: Callable[..., dict[str, Any]]) -> None:
+    from multiprocessing import forkserver
+
+    server = forkserver._forkserver  # type: ignore[attr-defined]
+    work = run_all([villain("ok", seed) for seed in range(6)], 2, Limits(seconds=60.0), {})
+    rows = [next(work)]
+    os.kill(server._forkserver_pid, signal.SIGKILL)
+    rows += list(work)
+    assert [row["status"] for row in rows] == ["ok"] * 6
+    rows = list(run_all([villain("ok"), villain("soft_exit")], 2, facts={}))
+    assert sorted(row["status"] for row in rows) == ["failed", "ok"]
+
+
+def test_without_a_server_a_run_is_a_row(
+    monkeypatch: pytest.MonkeyPatch, villain: Callable[..., dict[str, Any]]
+) -> None:
+    def no(*arguments: Any) -> None:
+        raise ConnectionResetError("gone")
+
+    monkeypatch.setattr("multiprocessing.context.ForkServerProcess.start", no)
+    rows = list(run_all([villain("ok"), villain("ok", 1)], 2, facts={}))
+    assert [row["reason"] for row in rows] == ["no process could be started for it: gone."] * 2
+
+
+def test_a_run_that_holds_the_lock_does_not_outlive_a_killed_driver(
+    villain: Callable[..., dict[str, Any]], tmp_path: Path
+) -> None:
+    script = tmp_path / "parent.py"
+    script.write_text(
+        "import os, sys, json\n"
+        "from pathlib import Path\n"
+        "from odernn.suite.pool import run_all\n"
+        "def tick(running):\n"
+        "    there = Path(sys.argv[2])\n"
+        "    if there.exists() and len(there.read_text().split()) >= 3:\n"
+        "        os.kill(os.getpid(), 9)\n"
+        "if __name__ == '__main__':\n"
+        "    list(run_all(json.loads(sys.argv[1]), 2, facts={}, tick=tick))\n"
+    )
+    points = [villain("locks"), villain("orphan_and_hang")]
+    before = set(Path(tempfile.gettempdir()).glob("odernn-*"))
+    command = [sys.executable, str(script), json.dumps(points), str(tmp_path / "pids")]
+    assert subprocess.run(command, check=False).returncode == -signal.SIGKILL
+    assert gone([int(pid) for pid in noted(tmp_path)])
+    for _ in range(50):
+        if set(Path(tempfile.gettempdir()).glob("odernn-*")) <= before:
+            break
+        time.sleep(0.1)
+    assert set(Path(tempfile.gettempdir()).glob("odernn-*")) <= before
+
+
+def test_nothing_is_left_open(villain: Callable[..., dict[str, Any]]) -> None:
+    list(run_all([villain("ok")], facts={}))  # what is opened once and for all
+    gc.collect()
+    before = psutil.Process().num_fds()
+    list(run_all([villain(what) for what in ("ok", "soft_exit", "parricide", "closes_all")], 2, facts={}))
+    gc.collect()
+    assert psutil.Process().num_fds() <= before
+
+
+def test_digests_of_code_reach_the_rows(villain: Callable[..., dict[str, Any]]) -> None:
+    points = [villain("ok"), villain("soft_exit"), villain("ok", 1)]
+    code = {identity(points[0]): "a" * 16, identity(points[1]): "b" * 16}
+    rows = {row["id"]: row for row in run_all(points, facts={"version": "0"}, code=code)}
+    assert [rows[identity(one)]["environment"].get("code") for one in points] == ["a" * 16, "b" * 16, None]
+
+
+def test_devices_and_cores_are_handed_out_in_order(villain: Callable[..., dict[str, Any]]) -> None:
+    """As many posts as jobs, one a device, the first point in line first."""
+    queues = {
+        "": pool.deque([(0, None), (3, None)]),
+        "cuda": pool.deque([(1, None), (2, None)]),
+    }
+    busy: list[Any] = []
+
+    def take(jobs: int) -> str | None:
+        found = pool._next(queues, busy, jobs)  # type: ignore[arg-type]
+        if found is None:
+            return None
+        order = queues[found[0]].popleft()
+        busy.append(pool._Post(None, None, found[0], order=order))  # type: ignore[arg-type]
+        return f"{order[0]}{found[0]}"
+
+    assert [take(3), take(3), take(3), take(3)] == ["0", "1cuda", "3", None]
+    busy[1].order = None
+    assert [take(3), take(3)] == ["2cuda", None]
+
+
+def test_modules_that_one_run_imports_are_there_for_the_next(tmp_path: Path) -> None:
+    """They are imported by the supervisor, which stays with one thread: it goes on forking."""
+    script = tmp_path / "asks.py"
+    script.write_text(
+        "import os, sys\n"
+        "from dataclasses import dataclass\n"
+        "from odernn.suite.contracts import Outcome, Task\n"
+        "@dataclass(frozen=True)\n"
+        "class Asks(Task):\n"
+        "    name = 'asks'\n"
+        "    primary_metric = 'there'\n"
+        "    def evaluate(self, solver, seed, budget):\n"
+        "        there = 'odernn.solvers.engines.trajectories' in sys.modules\n"
+        "        import odernn.solvers.engines.trajectories\n"
+        "        threads = len(os.listdir(f'/proc/{os.getppid()}/task')) if os.path.isdir('/proc/1/task') else 1\n"
+        "        return Outcome(metrics={'there': float(there), 'threads': float(threads)})\n"
+        "TASK = Asks\n"
+    )
+    solver = {"cell": "true-field", "tableau": "euler", "backend": "native", "steps": 1}
+    shared = {"task": {"name": str(script)}, "solver": solver, "budget": {}, "device": "cpu", "dtype": "float64"}
+    rows = list(run_all([{**shared, "seed": seed} for seed in range(3)], facts={"version": "0"}))
+    assert [row["metrics"] for row in rows] == [{"there": float(seed > 0), "threads": 1.0} for seed in range(3)]
