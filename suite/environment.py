@@ -11,7 +11,11 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-PACKAGES = ("numpy", "scipy", "sympy", "torch", "torchdiffeq")
+PACKAGES = (
+    *("numpy", "scipy", "sympy", "torch", "torchdiffeq", "numba", "llvmlite"),
+    *("diffrax", "jax", "dysts", "torchode"),
+)
+"""What a run may use, by the names under which it is imported too; those that are absent are not in a row."""
 
 
 @lru_cache(maxsize=1)

@@ -12,7 +12,7 @@ import json
 import math
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -160,7 +160,7 @@ def read(path: Path) -> Rows:
             continue
         try:
             row = decode(line.decode())
-        except ValueError:
+        except (ValueError, RecursionError):
             torn.append(f"{path}, line {number}: torn after {len(line)} bytes, set aside.")
             continue
         if row.get("schema") != SCHEMA:
@@ -195,6 +195,25 @@ def existing(folder: Path) -> Rows:
     return Rows([], [])
 
 
+def append_line(descriptor: int, line: bytes) -> None:
+    """Write one line to the end of a file, all of it and on the disk, or take back what was written of it.
+
+    The descriptor is opened for reading and appending, by one writer at a time. Raises `OSError`.
+    """
+    size = os.fstat(descriptor).st_size
+    torn = size > 0 and os.pread(descriptor, 1, size - 1) != b"\n"
+    data = memoryview(b"\n" * torn + line + b"\n")  # what a killed writer left stays alone on its line
+    try:
+        while data:
+            data = data[os.write(descriptor, data) :]
+        os.fsync(descriptor)
+    except BaseException as error:
+        if data or isinstance(error, OSError):  # half a row is no row; a whole one outlasts an interrupt
+            with suppress(OSError):  # what cannot be taken back is set aside when it is read
+                os.ftruncate(descriptor, size)
+        raise
+
+
 class Writer:
     """Appends rows to a folder's file, each whole and on the disk before `append` returns."""
 
@@ -202,15 +221,16 @@ class Writer:
         self._descriptor, self._path = descriptor, path
 
     def append(self, row: Mapping[str, Any]) -> None:
-        """Write one row. Raises `OSError` where the disk takes less than all of it."""
-        data = encode(row).encode() + b"\n"
-        size = os.fstat(self._descriptor).st_size
-        if size and os.pread(self._descriptor, 1, size - 1) != b"\n":
-            data = b"\n" + data  # what an interrupted writer left stays alone on its line
-        written = os.write(self._descriptor, data)
-        if written != len(data):
-            raise OSError(f"{self._path}: only {written} of {len(data)} bytes were written")
-        os.fsync(self._descriptor)
+        """Write one row. Raises `UsageError`, and leaves the file as it was, where the disk does not take all of it, or
+        where the file is no longer the one in the folder."""
+        line = encode(row).encode()
+        try:
+            there, ours = os.stat(self._path), os.fstat(self._descriptor)
+            if (there.st_dev, there.st_ino) != (ours.st_dev, ours.st_ino):
+                raise UsageError(f"{self._path} was replaced by another file while the run went on.")
+            append_line(self._descriptor, line)
+        except OSError as error:
+            raise UsageError(f"{self._path} cannot be written to: {error.strerror}.") from None
 
 
 @contextmanager
@@ -228,6 +248,8 @@ def writer(folder: Path) -> Iterator[Writer]:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise UsageError(f"another run is writing to {folder}: wait for it, or give another --out.") from None
+        except OSError as error:  # a file system without locks
+            raise UsageError(f"{folder / FILE} cannot be locked: {error.strerror}.") from None
         yield Writer(descriptor, folder / FILE)
     finally:
         os.close(descriptor)

@@ -1,4 +1,4 @@
-"""One `odernn run`: check everything, run what is missing, write rows as they come, report.
+"""One `odernn run`: check everything, run what is missing or stale, write rows as they come, report.
 
 Past 200 lines because the order of these steps is the promise: nothing is written before all of it has been checked.
 """
@@ -8,26 +8,37 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from collections.abc import Iterable, Sequence
+import threading
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
 from typing import Any, NoReturn
 
-from .catalogue import PUBLISHED, build_task
-from .errors import PLUGIN_ERRORS, MissingPackage, UsageError, unknown
-from .experiment import UNTRAINED, Experiment, load_experiment, values_of
+from .catalogue import PUBLISHED
+from .environment import host
+from .errors import UsageError, unknown
+from .experiment import Experiment, load_experiment, values_of
+from .journal import Journal
+from .planning import Plan, Planner
 from .pool import GIB, Limits, run_all, warm_up
+from .printable import printable
 from .progress import Pace, Progress, duration
-from .row import FAILURES, FILE, Point, Row, Rows, describe, existing, identity, read, writer
+from .row import FAILURES, FILE, Point, Row, Rows, describe, existing, read, writer
 
 DEVICES = ("auto", "cpu", "cuda", "mps")
 ALL_RAN, SOME_FAILED, NOTHING_RUN = 0, 1, 3
+CHECKPOINTS = "checkpoints"
+"""The folder, in a folder of results, of trainings that are under way."""
 
 
 @dataclass(frozen=True)
 class Request:
-    """What the command line asked for. out None: results/<experiment>. jobs None: one a core, or one on a GPU."""
+    """What the command line asked for. out None: results/<experiment>. jobs None: one a core, or one on a GPU.
+
+    explain: say of every point why it would run, and run none. scheduler: of a Dask cluster that carries out the runs.
+    """
 
     experiments: Sequence[str]
     out: Path | None = None
@@ -38,41 +49,59 @@ class Request:
     timeout: float | None = None
     memory: float | None = None
     dry_run: bool = False
+    explain: bool = False
     retry_failed: bool = False
+    fail_fast: bool = False
+    scheduler: str | None = None
     command: str = ""
 
-
-@dataclass
-class _Plan:
-    """One experiment in one folder: all its points, the rows that are there, the points that are missing."""
-
-    experiment: Experiment
-    folder: Path
-    points: list[Point]
-    stored: Rows
-    missing: list[Point]
+    @property
+    def runs(self) -> bool:
+        return not (self.dry_run or self.explain)
 
 
 def carry_out(request: Request) -> int:
     """Run the experiments one after another. Returns the exit status: the gravest, a failure before nothing-to-run.
 
-    Raises `UsageError` before anything is written where a name, a file, an axis or a point is wrong.
+    Raises `UsageError` before anything is written where a name, a file, an axis or a point is wrong, and
+    `KeyboardInterrupt`, which says how to go on, at Ctrl-C and at SIGTERM.
     """
+    with _interruptible():
+        try:
+            return _carry_out(request)
+        except KeyboardInterrupt as interrupt:
+            raise _InterruptedError(str(interrupt) or "interrupted; the same command goes on from here.") from None
+
+
+def _carry_out(request: Request) -> int:
     _check(request)
     experiments = [_shaped(name, request) for name in request.experiments]
-    stored = [existing(_folder(request, experiment)) for experiment in experiments]
-    for experiment in experiments:
-        say(f"odernn: {experiment.name}, {len(experiment.points())} points: {experiment.summary}")
-    if not request.dry_run:
+    stored = [_found(_folder(request, experiment)) for experiment in experiments]
+    points = [experiment.points() for experiment in experiments]
+    for experiment, its in zip(experiments, points, strict=True):
+        say(f"{experiment.name}, {len(its)} points: {experiment.summary}")
+    if request.runs and request.scheduler is None:
         warm_up()  # the server imports torch while the points are checked
-    device = resolve(request.device)
-    plans = [_plan(e, rows, device, request) for e, rows in zip(experiments, stored, strict=True)]
-    history = Pace(_history(plans))
-    if request.dry_run:
+    planner = Planner(resolve(request.device), host(), request.retry_failed)
+    plans = [
+        planner.plan(experiment, its, _folder(request, experiment), *found)
+        for experiment, its, found in zip(experiments, points, stored, strict=True)
+    ]
+    for plan in plans:
+        _tell(plan, planner.device)
+    pace = Pace(_history(plans))
+    if not request.runs:
         for plan in plans:
-            _announce(plan, history, _jobs(request, plan))
+            if request.explain:
+                _explain(plan)
+            _announce(plan, pace, _jobs(request, plan))
         return ALL_RAN
-    statuses = [_run(plan, history, request) for plan in plans]
+    statuses: list[int] = []
+    for plan in plans:
+        status, ended = _run(plan, planner, pace, request)
+        statuses.append(status)
+        if ended:
+            break
     if SOME_FAILED in statuses:
         return SOME_FAILED
     return NOTHING_RUN if all(status == NOTHING_RUN for status in statuses) else ALL_RAN
@@ -80,7 +109,10 @@ def carry_out(request: Request) -> int:
 
 def say(line: str) -> None:
     """One line to stderr, at once."""
-    print(line, file=sys.stderr, flush=True)
+    print(f"odernn: {printable(line)}", file=sys.stderr, flush=True)
+
+
+# ------------------------------------------------------------------------------------------- before anything is written
 
 
 def _check(request: Request) -> None:
@@ -103,6 +135,19 @@ def _folder(request: Request, experiment: Experiment) -> Path:
     return Path("results") / experiment.name if request.out is None else request.out
 
 
+def _found(folder: Path) -> tuple[Rows, int]:
+    """The rows of a folder, and the bytes that their file had before they were read."""
+    size = _size(folder)
+    return existing(folder), size
+
+
+def _size(folder: Path) -> int:
+    try:
+        return (folder / FILE).stat().st_size
+    except OSError:
+        return 0
+
+
 def resolve(device: str) -> str:
     """ "auto", or a device that is there. Raises `UsageError` where it is not."""
     if device not in DEVICES:
@@ -117,87 +162,14 @@ def resolve(device: str) -> str:
     return device
 
 
-def _plan(experiment: Experiment, rows: Rows, device: str, request: Request) -> _Plan:
-    for sentence in rows.torn:
-        say(f"odernn: {sentence}")
-    points = _runnable(experiment, device)
-    left = sum(point["device"] == "cpu" for point in points)
-    if device not in ("auto", "cpu") and left:
-        say(f"odernn: {left} of {len(points)} points cannot run on {device} and stay on the CPU, as their rows say.")
-    newest = rows.newest()
-
-    def missing(point: Point) -> bool:
-        row = newest.get(identity(point))
-        return row is None or (request.retry_failed and row["status"] in FAILURES)
-
-    return _Plan(experiment, _folder(request, experiment), points, rows, [p for p in points if missing(p)])
-
-
-def _runnable(experiment: Experiment, device: str) -> list[Point]:
-    """The points on their devices, less those whose optional package is missing: they run once it is installed.
-
-    Raises `MissingPackage` where no point is left, `UsageError` where one cannot run at all.
-    """
-    points: list[Point] = []
-    lacking: dict[str, int] = {}
-    for point in experiment.points():
-        try:
-            points.append(_placed(point, device, experiment.name))
-        except MissingPackage as error:
-            sentence = str(error).rpartition(": pip ")
-            told = f"pip {sentence[2]}" if sentence[1] else str(error)
-            lacking[told] = lacking.get(told, 0) + 1
-    for told, count in lacking.items():
-        say(f"odernn: {count} points of {experiment.name} are left out, as they need a package: {told}")
-    if not points:
-        raise MissingPackage(f"no point of {experiment.name} can run here: {' and '.join(lacking)}")
-    return points
-
-
-def _placed(point: Point, device: str, experiment: str) -> Point:
-    """The point on its device, checked; on the CPU where it cannot run on the GPU, as with a library of the CPU alone.
-
-    "auto" takes the GPU for a point that learns. Raises `UsageError` for a point that cannot run on the CPU either.
-    """
-    if device == "auto":
-        device = "cuda" if point["solver"]["cell"] not in UNTRAINED and _has_cuda() else "cpu"
-    if device != "cpu":
-        try:
-            return _checked(point, device, experiment)
-        except MissingPackage:
-            raise
-        except UsageError:
-            pass  # whatever is wrong on the CPU too is said below
-    return _checked(point, "cpu", experiment)
-
-
-def _checked(point: Point, device: str, experiment: str) -> Point:
-    placed = {**point, "device": device}
-    try:
-        build_task(point["task"])
-        import_module("odernn.solvers.solver").validate(point["solver"], point["task"], device, point["dtype"])
-    except PLUGIN_ERRORS as error:  # a plugin may raise anything where it is built
-        said = str(error) if isinstance(error, UsageError) else f"{type(error).__name__}: {error}"
-        if isinstance(error, MissingPackage):
-            raise MissingPackage(said) from error
-        raise UsageError(f"{experiment}, point {describe(placed)!r}: {said}") from error
-    return placed
-
-
-def _has_cuda() -> bool:
-    import torch
-
-    return torch.cuda.is_available()
-
-
-def _jobs(request: Request, plan: _Plan) -> int:
+def _jobs(request: Request, plan: Plan) -> int:
     """How many runs at once: what was asked for, else one a core, or one on a GPU; never more than the experiment's own
     limit."""
     own = plan.experiment.jobs
-    wanted = _wanted(request, plan.missing)
+    wanted = _wanted(request, plan.points())
     if own is None or wanted <= own:
         return wanted
-    say(f"odernn: {plan.experiment.name} runs at most {own} at once, as its runs would disturb each other.")
+    say(f"{plan.experiment.name} runs at most {own} at once, as its runs would disturb each other.")
     return own
 
 
@@ -210,78 +182,203 @@ def _wanted(request: Request, points: Iterable[Point]) -> int:
     return len(affinity(0)) if affinity else os.cpu_count() or 1
 
 
-def _history(plans: Sequence[_Plan]) -> list[Row]:
-    """Rows that tell how long points take: those in the folders, and the published ones."""
+def _history(plans: Sequence[Plan]) -> list[Row]:
+    """Rows that tell how long points take: those in the folders, and the published ones; none where nothing runs."""
+    if not any(one.runs for plan in plans for one in plan.planned):
+        return []
     rows = [row for plan in plans for row in plan.stored.rows]
     published = PUBLISHED / FILE
     return rows + read(published).rows if published.is_file() else rows
 
 
-def _announce(plan: _Plan, pace: Pace, jobs: int) -> None:
-    done = len(plan.points) - len(plan.missing)
-    seconds = pace.total(plan.missing, jobs)
+# ------------------------------------------------------------------------------------------------------ what is to run
+
+
+def _tell(plan: Plan, device: str) -> None:
+    """What was found: rows, torn lines, points left out or left on the CPU, and why rows are stale."""
+    torn = [*plan.stored.torn, *plan.book.torn]
+    for sentence in torn:
+        say(sentence)
+    if torn:
+        aside = "a torn line was" if len(torn) == 1 else f"{len(torn)} torn lines were"
+        say(f"{_rows(len(plan.stored.rows))} in {plan.folder}, and {aside} set aside.")
+    for sentence in plan.left_out:
+        say(sentence)
+    left = sum(one.point["device"] == "cpu" for one in plan.planned)
+    if device not in ("auto", "cpu") and left:
+        say(f"{left} of {len(plan.planned)} points cannot run on {device} and stay on the CPU, as their rows say.")
+    reasons: dict[str, int] = {}
+    for one in plan.planned:
+        if one.verdict.state == "stale":
+            reasons[one.verdict.reason] = reasons.get(one.verdict.reason, 0) + 1
+    many = sorted(reasons.items(), key=lambda item: -item[1])
+    for reason, count in many[:3]:
+        say(f"{count} of {len(plan.planned)} points of {plan.experiment.name} have a stale row: {reason}")
+    if many[3:]:
+        say(f"{sum(count for _, count in many[3:])} more are stale for other reasons, which --explain says.")
+
+
+def _rows(count: int) -> str:
+    return "1 row is" if count == 1 else f"{count} rows are"
+
+
+def _explain(plan: Plan) -> None:
+    for one in plan.planned:
+        print(printable(f"{one.verdict.state:7}  {describe(one.point)}: {one.verdict.reason}"))
+
+
+def _announce(plan: Plan, pace: Pace, jobs: int) -> None:
+    points, total = plan.points(), len(plan.planned)
+    seconds = pace.total(points, jobs)
     time = "no rows yet to tell how long" if seconds is None else f"about {duration(seconds)} on {jobs} processes"
-    if not plan.missing:
+    if not points:
         time = "nothing to run"
-    print(f"{plan.experiment.name}: {len(plan.points)} points, {done} done, {len(plan.missing)} to run; {time}.")
-    for point in plan.missing[:3]:
-        print(f"  {describe(point)}")
-    if len(plan.missing) > 3:
-        print(f"  ... and {len(plan.missing) - 3} more")
+    counts = ", ".join(f"{plan.count(state)} {state}" for state in ("fresh", "stale", "missing"))
+    done = total - len(points)
+    print(f"{plan.experiment.name}: {total} points, {done} done, {len(points)} to run ({counts}); {time}.")
+    for point in points[:3]:
+        print(f"  {printable(describe(point))}")
+    if len(points) > 3:
+        print(f"  ... and {len(points) - 3} more")
 
 
-def _run(plan: _Plan, pace: Pace, request: Request) -> int:
-    ids = {identity(point) for point in plan.points}
+# ------------------------------------------------------------------------------------------------------------- running
+
+
+def _run(plan: Plan, planner: Planner, pace: Pace, request: Request) -> tuple[int, bool]:
+    """The experiment's exit status, and whether --fail-fast ended it."""
+    ids = {one.id for one in plan.planned}
     rows = {key: row for key, row in plan.stored.newest().items() if key in ids}
-    if plan.missing:
-        rows |= _gather(plan, pace, request)
+    gathered = dict[str, Row]()
+    if any(one.runs for one in plan.planned):
+        gathered = _gather(plan, planner, pace, request)
+        rows |= gathered
     else:
-        say(f"odernn: nothing to run, all {len(plan.points)} points are in {plan.folder / FILE}.")
+        say(f"nothing to run, all {len(plan.planned)} points are in {plan.folder / FILE}.")
+    if request.fail_fast and any(row["status"] in FAILURES for row in gathered.values()):
+        left = sum(one.runs and one.id not in gathered for one in plan.planned)
+        how = "the same command goes on from here, and --retry-failed runs the failed one again"
+        say(f"{plan.experiment.name}: ended at the first failure, with {left} points left to run; {how}.")
+        return SOME_FAILED, True
     _report(plan, request)
     counts: dict[str, int] = {}
     for row in rows.values():
         counts[row["status"]] = counts.get(row["status"], 0) + 1
     told = ", ".join(f"{count} {status}" for status, count in sorted(counts.items(), key=lambda item: -item[1]))
     retry = "; --retry-failed runs the failed ones again" if any(status in FAILURES for status in counts) else ""
-    say(f"odernn: {plan.experiment.name}: {told}{retry}.")
+    say(f"{plan.experiment.name}: {told}{retry}.")
     if any(status in FAILURES for status in counts):
-        return SOME_FAILED
-    return ALL_RAN if plan.missing else NOTHING_RUN
+        return SOME_FAILED, False
+    return (ALL_RAN if gathered else NOTHING_RUN), False
 
 
-def _gather(plan: _Plan, pace: Pace, request: Request) -> dict[str, Row]:
-    from .environment import host
+def _gather(plan: Plan, planner: Planner, pace: Pace, request: Request) -> dict[str, Row]:
+    """Run what is to run; every row is on the disk before the next is awaited. Gives the new rows by id.
 
-    jobs = min(_jobs(request, plan), len(plan.missing))
-    limits = Limits(request.timeout, None if request.memory is None else int(request.memory * GIB))
-    done = len(plan.points) - len(plan.missing)
-    note = f", {done} of {len(plan.points)} are there already" if done else ""
-    say(f"odernn: {len(plan.missing)} points on {jobs} processes{note}; rows go to {plan.folder / FILE}")
-    progress = Progress([{"id": identity(p), **p} for p in plan.missing], jobs, pace)
-    before = {number: signal.signal(number, _interrupt) for number in (signal.SIGINT, signal.SIGTERM)}
+    Raises `KeyboardInterrupt` and, where the disk takes no more rows, `UsageError`, both saying how to go on.
+    """
     rows: dict[str, Row] = {}
     try:
         with writer(plan.folder) as file:
-            work = run_all(plan.missing, jobs, limits, host(), progress.tick)
-            try:
+            if _size(plan.folder) != plan.size:  # another run wrote here since the rows were read
+                found = _found(plan.folder)
+                plan, newest = planner.renewed(plan, *found), found[0].newest()
+                rows |= {one.id: newest[one.id] for one in plan.planned if not one.runs}
+            plan.book.add(plan.folder, [one.code for one in plan.planned if one.runs])
+            codes = {one.id: one.code.digest for one in plan.planned if one.runs}
+            with _working(plan, planner, codes, pace, request) as (work, watch):
                 for row in work:
                     row["experiment"] = plan.experiment.name
+                    row["environment"]["code"] = codes[row["id"]] if planner.prints.intact() else None
                     file.append(row)
                     rows[row["id"]] = row
-                    progress.finished(row)
-            finally:
-                work.close()  # type: ignore[attr-defined]
-                progress.close()
+                    watch.stored(row)
+                    _discard(plan.folder, row["id"])
+                    if request.fail_fast and row["status"] in FAILURES:
+                        break
     except KeyboardInterrupt:
-        # what is stored, not what was noted: an interrupt may fall between writing a row and the next line
-        stored = {row["id"] for row in read(plan.folder / FILE).rows} if (plan.folder / FILE).exists() else set()
-        finished = sum(identity(point) in stored for point in plan.missing)
-        so_far = f"interrupted after {finished} of {len(plan.missing)} points"
-        raise KeyboardInterrupt(f"{so_far}; the same command goes on from here.") from None
+        raise KeyboardInterrupt(f"interrupted after {_so_far(plan)}") from None
+    except UsageError as error:
+        raise UsageError(f"{str(error).rstrip('.')}, after {_so_far(plan)}" if rows else str(error)) from None
+    return rows
+
+
+def _so_far(plan: Plan) -> str:
+    """How many points are done, and how to go on. What is stored counts, not what was noted: an interrupt may fall
+    between writing a row and the next line."""
+    try:
+        stored = {row["id"] for row in read(plan.folder / FILE).rows[len(plan.stored.rows) :]}
+    except UsageError:  # no row was written, or none can be read any more
+        stored = set()
+    finished = sum(one.runs and one.id in stored for one in plan.planned)
+    return f"{finished} of {len(plan.points())} points; the same command goes on from here."
+
+
+@dataclass(frozen=True)
+class _Watch:
+    """Whoever is told how far a run is: the terminal, and other shells."""
+
+    progress: Progress
+    journal: Journal
+
+    def tick(self, running: int) -> None:
+        self.progress.tick(running)
+        self.journal.tick(running)
+
+    def stored(self, row: Row) -> None:
+        self.progress.finished(row)
+        self.journal.stored(row)
+
+    def close(self) -> None:
+        self.progress.close()
+        self.journal.close()
+
+
+@contextmanager
+def _working(
+    plan: Plan, planner: Planner, codes: Mapping[str, str], pace: Pace, request: Request
+) -> Iterator[tuple[Iterator[Row], _Watch]]:
+    """The rows of the points that run, as they finish; whatever is still at work is ended on the way out."""
+    points, total = plan.points(), len(plan.planned)
+    jobs = max(1, min(_jobs(request, plan), len(points)))
+    done = f", {total - len(points)} of {total} are there already" if len(points) < total else ""
+    where = f"{jobs} processes" if request.scheduler is None else f"the cluster at {request.scheduler}"
+    say(f"{len(points)} points on {where}{done}; rows go to {plan.folder / FILE}")
+    waiting = [{"id": one.id, **one.point} for one in plan.planned if one.runs]
+    watch = _Watch(Progress(waiting, jobs, pace), Journal(plan.folder, plan.experiment.name, points, total, pace, jobs))
+    limits = Limits(request.timeout, None if request.memory is None else int(request.memory * GIB))
+    if request.scheduler is None:
+        work = run_all(points, jobs, limits, planner.facts, watch.tick, plan.folder / CHECKPOINTS, codes, say)
+    else:
+        from .cluster import run_on_cluster
+
+        work = run_on_cluster(request.scheduler, points, limits, planner.facts, watch.tick, codes)
+    try:
+        yield work, watch
+    finally:
+        work.close()  # type: ignore[attr-defined]
+        watch.close()
+
+
+def _discard(folder: Path, key: str) -> None:
+    """A training whose row is stored needs no checkpoint any more."""
+    from .checkpoint import discard
+
+    discard(folder / CHECKPOINTS, key)
+
+
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    """SIGTERM ends a run as Ctrl-C does; where a thread of another program carries it out, that program decides."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.signal(number, _interrupt) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-    return rows
 
 
 class _InterruptedError(KeyboardInterrupt):
@@ -293,11 +390,11 @@ def _interrupt(number: int, frame: Any) -> NoReturn:
     raise _InterruptedError
 
 
-def _report(plan: _Plan, request: Request) -> None:
+def _report(plan: Plan, request: Request) -> None:
     write = import_module("odernn.reports.write")
     rows = list(read(plan.folder / FILE).newest().values())
     print(write.main_tables(rows))
     report = write.write_report(rows, plan.folder / "report", plan.experiment.name, request.command)
     for sentence in report.problems:
-        say(f"odernn: {sentence}")
+        say(sentence)
     print(f"Report: {report.index}", flush=True)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import math
+import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -179,3 +182,66 @@ def test_rows_of_a_killed_writer_are_all_there(tmp_path: Path) -> None:
     done = subprocess.run([sys.executable, "-c", script, str(tmp_path), json.dumps(rows)], check=False)
     assert done.returncode == -9
     assert [row["seed"] for row in read(tmp_path / FILE).rows] == list(range(5))
+
+
+@pytest.mark.parametrize("error", [OSError(errno.ENOSPC, "No space left on device"), KeyboardInterrupt()])
+def test_what_was_written_in_part_is_taken_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: BaseException
+) -> None:
+    whole = os.write
+
+    def half(descriptor: int, data: bytes) -> int:
+        if len(data) < 100:
+            raise error
+        return whole(descriptor, bytes(data)[: len(data) // 2])
+
+    with writer(tmp_path) as file:
+        file.append(make(0))
+        monkeypatch.setattr(os, "write", half)
+        with pytest.raises((UsageError, KeyboardInterrupt)) as raised:
+            file.append(make(1))
+        assert "No space left on device" in str(raised.value) or isinstance(error, KeyboardInterrupt)
+        assert (tmp_path / FILE).read_bytes() == encode(make(0)).encode() + b"\n"
+        monkeypatch.setattr(os, "write", whole)
+        file.append(make(2))
+    assert [row["seed"] for row in read(tmp_path / FILE).rows] == [0, 2]
+    assert read(tmp_path / FILE).torn == []
+
+
+def test_a_whole_row_outlasts_an_interrupt_of_its_sync(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(descriptor: int) -> None:
+        raise KeyboardInterrupt
+
+    with writer(tmp_path) as file:
+        monkeypatch.setattr(os, "fsync", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            file.append(make(1))
+    assert [row["seed"] for row in read(tmp_path / FILE).rows] == [1]
+
+
+def test_a_short_write_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = os.write
+    monkeypatch.setattr(os, "write", lambda descriptor, data: whole(descriptor, bytes(data)[:7]))
+    with writer(tmp_path) as file:
+        file.append(make(1))
+    assert [row["seed"] for row in read(tmp_path / FILE).rows] == [1]
+
+
+def test_a_file_that_was_replaced_takes_no_row(tmp_path: Path) -> None:
+    folder = tmp_path / "out"
+    with writer(folder) as file:
+        file.append(make(0))
+        (folder / FILE).rename(tmp_path / "moved")
+        with pytest.raises(UsageError, match="cannot be written to: No such file or directory"):
+            file.append(make(1))
+        shutil.copy(tmp_path / "moved", folder / FILE)
+        with pytest.raises(UsageError, match="was replaced by another file"):
+            file.append(make(1))
+    assert len(read(folder / FILE).rows) == len(read(tmp_path / "moved").rows) == 1
+
+
+@pytest.mark.parametrize("line", ["[" * 99999, "\0" * 50, "1" * 5000, '"' + "\\ud800" * 3])
+def test_what_no_run_wrote_is_set_aside(tmp_path: Path, line: str) -> None:
+    (tmp_path / FILE).write_text(encode(make(0)) + "\n" + line + "\n" + encode(make(1)) + "\n")
+    found = read(tmp_path / FILE)
+    assert ([row["seed"] for row in found.rows], len(found.torn)) == ([0, 1], 1)
