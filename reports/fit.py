@@ -6,7 +6,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
 
 
 @dataclass(frozen=True)
@@ -24,6 +23,8 @@ def power_law(x: Iterable[float], y: Iterable[float]) -> PowerLaw | None:
     points = np.array([(a, b) for a, b in zip(x, y, strict=True) if a > 0 and b > 0 and np.isfinite(a * b)], float)
     if len(points) < 3 or len(np.unique(points[:, 0])) < 3:
         return None
+    from scipy import stats  # half a second that only a report with a fit needs
+
     fit = stats.linregress(np.log(points[:, 0]), np.log(points[:, 1]))
     half = float(stats.t.ppf(0.975, len(points) - 2)) * float(fit.stderr)
     slope = float(fit.slope)

@@ -8,8 +8,8 @@ from typing import Any
 
 import pandas as pd
 
-from .frame import OUTCOMES
-from .timings import described, number, records, text, workload
+from .frame import OUTCOMES, records
+from .timings import described, number, text, workload
 
 KEYS = ("cell", "tableau", "step", "options", "engine", "memory", "hidden", "batch", "length", "device", "dtype")
 COLUMNS = (*KEYS, "workload", "mebibytes", "step seconds", "status", "reason", "runs", "failed")

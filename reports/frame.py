@@ -9,8 +9,8 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from typing import Any, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -18,6 +18,7 @@ import pandas as pd
 from ..suite.metrics import METRICS
 
 Row = Mapping[str, Any]
+_Key = TypeVar("_Key", bound=Hashable)
 
 OUTCOMES = ("converged", "plateau", "diverged", "NaN", "failed", "timeout", "memory", "skipped")
 """What became of a run; the first two are the runs that were carried out."""
@@ -126,9 +127,9 @@ def _number(value: Any) -> float:
 
 def _section(row: Row, name: str) -> Mapping[str, Any]:
     section = row.get(name) or {}
-    if name in ("metrics", "curves", "cost", "properties"):
-        section = restore(section)
-    return section if isinstance(section, Mapping) else {}
+    if not isinstance(section, Mapping):
+        return {}
+    return restore(section) if name in ("metrics", "curves", "cost", "properties") else section
 
 
 # ------------------------------------------------------------------------------------------------------------ labels
@@ -243,9 +244,9 @@ def frame(rows: Iterable[Row]) -> pd.DataFrame:
         key = row.get("id") or f"row {index}"
         kept.pop(key, None)
         kept[key] = row
-    data = pd.DataFrame([_flat(row) for row in kept.values()])
-    data = data.reindex(columns=list(dict.fromkeys([*data.columns, *SCALARS, *_TEXT, *_NUMBERS, *_DERIVED])))
-    data = data.reindex(columns=list(dict.fromkeys([*data.columns, *(f"curves.{c}" for c in _CURVES)])))
+    data = pd.DataFrame([_flat({**row, **{name: _section(row, name) for name in SECTIONS}}) for row in kept.values()])
+    curves = (f"curves.{c}" for c in _CURVES)
+    data = data.reindex(columns=list(dict.fromkeys([*data.columns, *SCALARS, *_TEXT, *_NUMBERS, *_DERIVED, *curves])))
     for column in data.columns:
         if column.startswith(("metrics.", "cost.")) or column in _NUMBERS:
             data[column] = pd.to_numeric(data[column], errors="coerce").astype(float)
@@ -261,13 +262,14 @@ _DERIVED = (
 
 
 def _flat(row: Row) -> dict[str, Any]:
+    """The line of a row whose sections are mappings, all of them there."""
     flat: dict[str, Any] = {name: row.get(name) for name in SCALARS}
     for section in SECTIONS:
-        flat |= {f"{section}.{key}": value for key, value in _section(row, section).items()}
-    solver, task = _section(row, "solver"), _section(row, "task")
+        flat |= {f"{section}.{key}": value for key, value in row[section].items()}
+    solver, task = row["solver"], row["task"]
     if solver.get("method") is not None:  # tables and figures name what steps by one column
         flat["solver.tableau"] = f"{solver['method']} of {solver.get('backend')}"
-    whole = _section(row, "properties").get("task")  # the parameters that the experiment left to their defaults, too
+    whole = row["properties"].get("task")  # the parameters that the experiment left to their defaults, too
     if isinstance(whole, Mapping):
         flat |= {f"task.{key}": whole[key] for key in PROTOCOL if key in whole}
     place = (str(row.get("device", "")), str(row.get("dtype", "")))
@@ -278,13 +280,16 @@ def _flat(row: Row) -> dict[str, Any]:
         "task_id": _canonical(task),
         "setting": _canonical([task, solver, row.get("budget"), *place]),
         "outcome": outcome(row),
-        "learned": bool(_section(row, "properties").get("learns", solver.get("cell") != "true-field")),
+        "learned": bool(row["properties"].get("learns", solver.get("cell") != "true-field")),
     }
     return flat
 
 
+_ENCODER = json.JSONEncoder(sort_keys=True, default=str)  # `json.dumps` would make one for every value
+
+
 def _canonical(value: Any) -> str:
-    return json.dumps(value, sort_keys=True, default=str)
+    return _ENCODER.encode(value)
 
 
 def _complete(data: pd.DataFrame) -> pd.DataFrame:
@@ -295,8 +300,12 @@ def _complete(data: pd.DataFrame) -> pd.DataFrame:
         kinds[name] = _kind(str(name), group, primaries[name])
     data["kind"] = data["task.name"].map(kinds)
     data["primary_metric"] = data["task.name"].map(primaries)
-    data["primary"] = [_number(r.get(f"metrics.{r['primary_metric']}")) for r in data.to_dict("records")]
-    data["baseline"] = [_number(r.get(f"metrics.baseline_{r['primary_metric']}")) for r in data.to_dict("records")]
+    for column, start in (("primary", "metrics."), ("baseline", "metrics.baseline_")):
+        data[column] = np.nan
+        for metric in sorted(set(primaries.values())):
+            if start + metric in data:
+                there = data["primary_metric"] == metric
+                data.loc[there, column] = data.loc[there, start + metric]
     for column, by in (
         ("baseline", "task_id"),
         ("properties.memory_length", "task_id"),
@@ -334,18 +343,45 @@ def over_seeds(data: pd.DataFrame, values: Sequence[str]) -> pd.DataFrame:
     converged and plateau runs enter the numbers; the others are counted, never dropped: a setting with none is a line.
     """
     other = options(data)
+    settings = data["setting"].tolist()
+    carried = data["outcome"].isin(OUTCOMES[:2]).tolist()
+    numbers = {value: data[value].to_numpy(float) for value in values}
+    first = data.drop_duplicates("setting")
+    described = dict(
+        zip(
+            first["setting"],
+            (describe(line) for line in records(first[[c for c in _DESCRIBED if c in first]])),
+            strict=True,
+        )
+    )
     lines = []
-    for _, group in data.groupby("setting", sort=False):
-        carried = group[group["outcome"].isin(OUTCOMES[:2])]
-        line = describe(group.iloc[0]) | {"options": other.get(str(group["setting"].iloc[0]), "")}
-        line |= {"seeds": len(carried), "failed": len(group) - len(carried)}
+    for setting, places in positions(settings).items():
+        good = [place for place in places if carried[place]]
+        line = described[setting] | {"options": other.get(str(setting), "")}
+        line |= {"seeds": len(good), "failed": len(places) - len(good)}
         for value in values:
-            numbers = carried[value].dropna().to_numpy(float)
-            line[value] = float(np.mean(numbers)) if len(numbers) else math.nan
-            line[f"{value} ±"] = spread(numbers)
-            line[f"{value} median"] = float(np.median(numbers)) if len(numbers) else math.nan
+            told = numbers[value][good]
+            told = told[~np.isnan(told)]
+            many = len(told) > 1
+            line[value] = float(np.mean(told)) if many else float(told[0]) if len(told) else math.nan
+            line[f"{value} ±"] = spread(told) if many else math.nan
+            line[f"{value} median"] = float(np.median(told)) if many else line[value]
         lines.append(line)
     return pd.DataFrame(lines)
+
+
+def positions(names: Sequence[_Key]) -> dict[_Key, list[int]]:
+    """By name, in order of first appearance, the places at which it stands."""
+    found: dict[_Key, list[int]] = {}
+    for place, name in enumerate(names):
+        found.setdefault(name, []).append(place)
+    return found
+
+
+def records(table: pd.DataFrame) -> list[dict[str, Any]]:
+    """The lines of a table as mappings; as `to_dict("records")`, which takes long where there are many columns."""
+    names = [str(c) for c in table.columns]
+    return [dict(zip(names, line, strict=True)) for line in table.to_numpy(dtype=object).tolist()]
 
 
 def spread(numbers: Sequence[float] | np.ndarray[Any, Any]) -> float:
@@ -354,7 +390,14 @@ def spread(numbers: Sequence[float] | np.ndarray[Any, Any]) -> float:
     return float(np.std(array, ddof=1)) if len(array) > 1 and np.isfinite(array).all() else math.nan
 
 
-def describe(line: pd.Series[Any]) -> dict[str, Any]:
+_DESCRIBED = (
+    *("task_label", "solver.cell", "solver.tableau", "solver.backend", "solver.step", "step_label", "cost.parameters"),
+    *("device", "dtype", "setting", "solver_label"),
+)
+"""What `describe` reads."""
+
+
+def describe(line: pd.Series[Any] | Mapping[str, Any]) -> dict[str, Any]:
     """The columns that say which setting a table's line is about; "step" is h, or how else the solver steps."""
     step = line.get("solver.step")
     return {
@@ -375,12 +418,19 @@ def options(data: pd.DataFrame) -> dict[str, str]:
     """By setting, the options that tell it from others of the same task and cell: "hidden=32, updates=300"."""
     shown = tuple(f"solver.{key}" for key in ("cell", "tableau", "method", "backend", "step", "steps", "rtol"))
     named = [c for c in data.columns if c.startswith(("solver.", "budget.")) and c not in shown]
+    columns = {c: data[c].tolist() for c in named}
+    texts = {c: [str(value) for value in column] for c, column in columns.items()}
+    named = [c for c in named if len(set(texts[c])) > 1]
+    settings = data["setting"].tolist()
     found: dict[str, str] = {}
-    for _, group in data.groupby(["task_label", "solver.cell"], sort=False):
-        varied = [c for c in named if group[c].map(str).nunique() > 1]
-        for _, line in group.drop_duplicates("setting").iterrows():
-            parts = [f"{c.split('.', 1)[1]}={_short(line[c])}" for c in varied if not _absent(line[c])]
-            found[str(line["setting"])] = ", ".join(parts)
+    groups = positions(list(zip(data["task_label"], data["solver.cell"], strict=True)))
+    for places in groups.values():
+        varied = [c for c in named if len({texts[c][place] for place in places}) > 1]
+        for place in places:
+            if settings[place] not in found:
+                values = ((c, columns[c][place]) for c in varied)
+                parts = [f"{c.split('.', 1)[1]}={_short(value)}" for c, value in values if not _absent(value)]
+                found[settings[place]] = ", ".join(parts)
     return found
 
 

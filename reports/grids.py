@@ -7,7 +7,7 @@ import math
 
 import pandas as pd
 
-from .frame import over_seeds
+from .frame import over_seeds, records
 from .rungs import GRID, PLAIN, VALID, place, reasons, rung_name
 
 AXES = ("noise", "points", "every")
@@ -29,7 +29,7 @@ def grid_lines(frame: pd.DataFrame) -> pd.DataFrame:
         rows[f"task.{key}"] = rows[f"task.{key}"].fillna(plain)
     rows["data"] = [
         tuple(-1.0 if math.isnan(line[f"task.{a}"]) else float(line[f"task.{a}"]) for a in AXES)
-        for line in rows.to_dict("records")
+        for line in records(rows[[f"task.{a}" for a in AXES]])
     ]
     rows = rows[rows.groupby(["task.system", "solver id"])["data"].transform("nunique") > 1]
     if rows.empty:
@@ -44,7 +44,7 @@ def grid_lines(frame: pd.DataFrame) -> pd.DataFrame:
     table["reason"] = [reasons(rows[rows["setting"] == setting]) for setting in table["setting"]]
     keys = [
         (line["system"], *place(line["cell"]), line["solver"], line["every"], line["noise"], line["points"])
-        for line in table.to_dict("records")
+        for line in records(table)
     ]
     return table.iloc[sorted(range(len(keys)), key=lambda i: keys[i])].reset_index(drop=True)
 

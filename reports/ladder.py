@@ -9,7 +9,7 @@ from typing import Any, cast
 import pandas as pd
 
 from .fit import PowerLaw, power_law
-from .frame import OUTCOMES, describe, solved
+from .frame import OUTCOMES, describe, records, solved
 
 FAMILY = ("task", "cell", "tableau", "backend", "step", "device", "dtype")
 LADDER = (*FAMILY, "memory length", "parameters", "skill", "state", "solved seeds", "seeds", "failed", "rungs")
@@ -34,7 +34,7 @@ def parameter_ladder(frame: pd.DataFrame) -> pd.DataFrame:
             rows["outcome"], rows["primary_metric"], rows["primary"], rows["metrics.skill"], strict=True
         )
     ]
-    described = pd.DataFrame([describe(line) for _, line in rows.iterrows()], index=rows.index)
+    described = pd.DataFrame([describe(line) for line in records(rows)], index=rows.index)
     for column in FAMILY:
         rows[column] = described[column]
     lines = []
@@ -65,7 +65,7 @@ def _tasks(rows: pd.DataFrame) -> list[str]:
 
     That is the length, or, where one length was run with several numbers of symbols, their number.
     """
-    entries = [{str(k): v for k, v in line.items()} for line in rows.filter(regex=r"^task\.").to_dict("records")]
+    entries = records(rows.filter(regex=r"^task\."))
     symbols: dict[tuple[Any, Any], set[Any]] = {}
     for entry in entries:
         symbols.setdefault((entry["task.name"], entry.get("task.length")), set()).add(str(entry.get("task.symbols")))
@@ -102,7 +102,7 @@ def parameter_counts(frame: pd.DataFrame) -> pd.DataFrame:
     if rows.empty:
         return pd.DataFrame(columns=list(COUNTS))
     for column, key in (("data length", "data_length"), ("memory length", "memory_length")):
-        rows[column] = [_entry(line, key) for line in rows.to_dict("records")]
+        rows[column] = [_entry(line, key) for line in records(rows)]
     lines = []
     keys = ["solver.cell", "data length", "memory length", "device", "dtype"]
     for place, group in rows.groupby(keys, sort=True):

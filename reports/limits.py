@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from . import style
+from .frame import records
 from .rungs import horizon
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ class Limits:
 def ceilings(frame: pd.DataFrame) -> dict[str, dict[str, float]]:
     """By system and dtype, the largest ceiling that a row of the task "ceiling" found."""
     found: dict[str, dict[str, float]] = {}
-    for row in frame[(frame["kind"] == "ceiling") & frame["metrics.ceiling"].notna()].to_dict("records"):
+    for row in records(frame[(frame["kind"] == "ceiling") & frame["metrics.ceiling"].notna()]):
         known = found.setdefault(str(row["task.system"]), {})
         known[row["dtype"]] = max(known.get(row["dtype"], 0.0), float(row["metrics.ceiling"]))
     return found
@@ -50,7 +51,7 @@ def ceilings(frame: pd.DataFrame) -> dict[str, dict[str, float]]:
 
 def limits_of(frame: pd.DataFrame, rows: pd.DataFrame) -> Limits:
     """The limits of rows of one system: its ceilings, and the longest of the rows' horizons."""
-    followed = [horizon(row) for row in rows.to_dict("records")]
+    followed = [horizon(row) for row in records(rows)]
     known = [h for h in followed if math.isfinite(h)]
     return Limits(ceilings(frame).get(str(rows["task.system"].iloc[0]), {}), max(known, default=math.nan))
 

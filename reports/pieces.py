@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
-from collections.abc import Callable, Iterator
+import re
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib import metadata
 from typing import TYPE_CHECKING, Any
+
+from ..suite.errors import PLUGIN_ERRORS
+from .text import line
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -15,6 +19,9 @@ if TYPE_CHECKING:
 
 GROUP = "odernn.reports"
 """Entry points of this group name a `Table` or a `Figure` of another package."""
+
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
+"""What a piece may be called: its name is that of its files, and a part of addresses within the page."""
 
 
 @dataclass(frozen=True)
@@ -27,7 +34,8 @@ class Table:
     Lines are grouped under their `heading` columns, at most `each` of a group; note: what to say of a group beside its
     heading; brief: table -> a shorter table to print in its place. compact: the columns of all formats but CSV, which
     has every one; () for all. math: columns that hold LaTeX equations, set as such where the format can. total: table
-    -> a sentence on all of it, put before the caption.
+    -> a sentence on all of it, put before the caption. kinds: the kinds of rows (`frame`) that it is of, as the page
+    says; () for all.
     """
 
     name: str
@@ -43,6 +51,7 @@ class Table:
     compact: tuple[str, ...] = ()
     math: tuple[str, ...] = ()
     total: Callable[[pd.DataFrame], str] | None = None
+    kinds: tuple[str, ...] = ()
 
     def build(self, frame: pd.DataFrame) -> pd.DataFrame:
         """The table of these rows, its index 0, 1, 2, ..."""
@@ -55,12 +64,16 @@ class Table:
 
 @dataclass(frozen=True)
 class Figure:
-    """A figure as a function of the frame; paint: frame -> matplotlib Figure, or None for nothing to draw."""
+    """A figure as a function of the frame; paint: frame -> matplotlib Figure, or None for nothing to draw.
+
+    kinds: the kinds of rows (`frame`) that it is of, as the page says; () for all.
+    """
 
     name: str
     title: str
     caption: str
     paint: Callable[[pd.DataFrame], Canvas | None]
+    kinds: tuple[str, ...] = ()
 
     def draw(self, frame: pd.DataFrame) -> Canvas | None:
         """Draw with the sizes and fonts of `style`, whatever matplotlib's settings are outside."""
@@ -73,7 +86,8 @@ class Figure:
 def found() -> tuple[list[Table], list[Figure], list[str]]:
     """The tables and figures of the two folders by file name, then those of other packages; and what would not load.
 
-    Order: `ORDER` first, then by name. A plugin that fails to load is a sentence in the third list, not an exception.
+    Order: `ORDER` first, then by name. What a plugin may do wrong is a sentence in the third list, not an exception: it
+    does not load, is neither of the two, has a name that is no file name, or one that is taken.
     """
     tables: list[Table] = []
     figures: list[Figure] = []
@@ -83,16 +97,29 @@ def found() -> tuple[list[Table], list[Figure], list[str]]:
     for entry in sorted(metadata.entry_points(group=GROUP), key=lambda e: e.name):
         try:
             piece = entry.load()
-        except Exception as error:  # a broken plugin must not cost the report
-            problems.append(f"report {entry.name!r} could not be loaded: {error}")
+        except (*PLUGIN_ERRORS, KeyboardInterrupt) as error:  # whatever it raises must not cost the report
+            problems.append(f"report {entry.name!r} could not be loaded: {type(error).__name__}: {error}")
             continue
-        if isinstance(piece, Table):
-            tables.append(piece)
-        elif isinstance(piece, Figure):
-            figures.append(piece)
+        problem = _refused(piece, tables if isinstance(piece, Table) else figures)
+        if problem:
+            problems.append(f"report {entry.name!r} {problem}")
         else:
-            problems.append(f"report {entry.name!r} is neither a Table nor a Figure but a {type(piece).__name__}")
-    return sorted(tables, key=_place), sorted(figures, key=_place), problems
+            (tables if isinstance(piece, Table) else figures).append(piece)
+    return sorted(tables, key=_place), sorted(figures, key=_place), [line(problem) for problem in problems]
+
+
+def _refused(piece: Any, others: Sequence[Table | Figure]) -> str:
+    """Why what a plugin brought cannot be shown; empty where it can."""
+    if not isinstance(piece, Table | Figure):
+        return f"is neither a Table nor a Figure but a {type(piece).__name__}"
+    what, texts = type(piece).__name__.lower(), (piece.name, piece.title, piece.caption)
+    if not all(isinstance(text, str) for text in texts):
+        return f"is refused: name, title and caption of a {what} are texts"
+    if NAME.fullmatch(piece.name) is None:
+        return f"is refused: {piece.name!r} names its files, expected up to 64 letters, digits, - and _"
+    if piece.name.lower() in {other.name.lower() for other in others}:  # some file systems know no capitals
+        return f"is refused: there is a {what} {piece.name!r} already"
+    return ""
 
 
 ORDER = (

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from . import style
-from .frame import PROTOCOL, over_seeds
+from .frame import PROTOCOL, over_seeds, records
 
 VALID = "metrics.valid_prediction_time"
 GRID = ("every", "noise", "trajectories", "samples")
@@ -93,7 +93,7 @@ def best_settings(rows: pd.DataFrame, values: Sequence[str]) -> pd.DataFrame:
     Columns: those of `over_seeds`, protocol, system, rung, parameter error, evaluations (of the field in a Lyapunov
     time, median), settings (how many were tried), failed (runs without a result, of all of them).
     """
-    rows = rows.assign(evaluations=[_evaluations(line) for line in rows.to_dict("records")])
+    rows = rows.assign(evaluations=[_evaluations(line) for line in records(rows)])
     table = scored(rows, [VALID, "evaluations", *(v for v in values if v != VALID)])
     table["evaluations"] = table["evaluations median"]
     first = rows.drop_duplicates("setting").set_index("setting")
@@ -136,7 +136,8 @@ def horizon(row: Mapping[Any, Any]) -> float:
 
 def reasons(rows: pd.DataFrame) -> str:
     """What the rows without a result say, each sentence once."""
-    said = [f"{line['status']}: {line['reason']}" for line in rows.to_dict("records") if line["status"] != "ok"]
+    both = zip(rows["status"], rows["reason"], strict=True)
+    said = [f"{status}: {reason}" for status, reason in both if status != "ok"]
     return "; ".join(dict.fromkeys(said))
 
 

@@ -345,6 +345,9 @@ def render(canvas: Canvas, kind: str) -> bytes:
             if any(ax.get_aspect() != "auto" for ax in canvas.axes):  # these change their margins when first placed
                 engine.execute(canvas)
             canvas.set_layout_engine("none")
+            for ax in canvas.axes:  # the last digits of a layout depend on what was drawn before
+                left, bottom, width, height = (round(number, 6) for number in ax.get_position(original=True).bounds)
+                ax.set_position((left, bottom, width, height))
         dpi = canvas.get_dpi()  # the vector formats leave theirs behind
         if kind == "svg":
             FigureCanvasSVG(canvas).print_svg(buffer, metadata=_METADATA[kind])
@@ -359,8 +362,46 @@ def render(canvas: Canvas, kind: str) -> bytes:
 
 
 def themed(svg: bytes) -> str:
-    """The SVG without its white ground, its ink the reader's: dark on a light page, light on a dark one."""
+    """The SVG without its white ground, for a reader who may prefer a dark page: there its ink and greys are light, and
+    colours of names that would drown in the dark are mixed with white; on paper it is as it was."""
     text = re.sub(r"\s*<!--.*?-->", "", svg.decode(), flags=re.DOTALL)
     text = text.replace("fill: #ffffff", "fill: none", 1).replace(INK, "currentColor")
-    sheet = f":root{{color:{INK}}}@media (prefers-color-scheme: dark){{:root{{color:#e8e6e3}}}}"
+    sheet = f":root{{color:{INK}}}"
+    dark = ":root{color:#e8e6e3}"
+    for place, colour in enumerate(_NAMED):
+        text = re.sub(rf"(fill|stroke): {colour}", rf"\1: var(--c{place})", text)
+        if f"var(--c{place})" in text:
+            sheet += f":root{{--c{place}:{'#666666' if colour == GREY else colour}}}"
+            dark += f":root{{--c{place}:{_lighter(colour)}}}"
+    sheet += f"@media (prefers-color-scheme: dark){{{dark}}}"
     return text.replace("<defs>", f"<style>{sheet}</style>\n <defs>", 1)
+
+
+_NAMED = tuple(dict.fromkeys((GREY, *PALETTE, *RUNGS.values(), *OUTCOME_COLOURS.values())))
+DARK = "#16181b"
+"""The page's ground where the reader prefers a dark one."""
+
+
+def contrast(one: str, other: str) -> float:
+    """The contrast ratio of two colours "#rrggbb" (W3C, Web Content Accessibility Guidelines 2.1)."""
+    first, second = sorted((_luminance(one), _luminance(other)), reverse=True)
+    return (first + 0.05) / (second + 0.05)
+
+
+def _channels(colour: str) -> tuple[int, ...]:
+    return tuple(int(colour[place : place + 2], 16) for place in (1, 3, 5))
+
+
+def _luminance(colour: str) -> float:
+    parts = [c / 255 / 12.92 if c <= 10 else ((c / 255 + 0.055) / 1.055) ** 2.4 for c in _channels(colour)]
+    return sum(weight * part for weight, part in zip((0.2126, 0.7152, 0.0722), parts, strict=True))
+
+
+def _lighter(colour: str) -> str:
+    """The colour mixed with as little white as gives it contrast on a dark page."""
+    least = 4.5 if colour == GREY else 3.0
+    for share in range(0, 100, 5):
+        mixed = "#" + "".join(f"{round(c + (255 - c) * share / 100):02x}" for c in _channels(colour))
+        if contrast(mixed, DARK) >= least:
+            return mixed
+    return "#ffffff"

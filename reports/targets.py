@@ -15,7 +15,8 @@ from typing import Any, Literal
 import pandas as pd
 
 from .footprints import LIMIT, footprints
-from .timings import FLOOR, cores, number, records, slopes, text, timings, workload
+from .frame import records
+from .timings import FLOOR, cores, number, slopes, text, timings, workload
 
 MET, MISSED, UNKNOWN = "✓ met", "✗ missed", "○ not measured"
 LINEAR = 0.1

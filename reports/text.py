@@ -8,13 +8,16 @@ import math
 import re
 from collections.abc import Callable, Sequence
 from fnmatch import fnmatchcase
-from typing import Any
+from typing import Any, TypeAlias
 
 import pandas as pd
 
+from ..suite.printable import printable
 from . import typeset
 
 NOTHING = "—"
+Readable: TypeAlias = tuple[list[str], list[bool], list[list[str]]]
+"""Heads, whether each column is numeric, and the cells of every line."""
 
 
 def shown(value: Any) -> str:
@@ -27,8 +30,13 @@ def shown(value: Any) -> str:
         if math.isfinite(value) and value == round(value) and abs(value) < 1e7:
             return str(int(value))
         return f"{value:.4g}".replace("e-0", "e-").replace("e+0", "e").replace("e+", "e")
-    text = "".join(c if c.isprintable() else " " for c in str(value))
+    text = line(str(value))
     return text if text.strip() else NOTHING
+
+
+def line(text: str) -> str:
+    """The text on one line, its line ends as spaces, harmless where it is shown."""
+    return text if text.isprintable() else printable(re.sub(r"\r\n|[\n\r\t\v\f\x85\u2028\u2029]", " ", text))
 
 
 def is_number(column: pd.Series[Any]) -> bool:
@@ -36,27 +44,28 @@ def is_number(column: pd.Series[Any]) -> bool:
     return bool(pd.api.types.is_numeric_dtype(column)) and not pd.api.types.is_bool_dtype(column)
 
 
-def readable(table: pd.DataFrame, equations: Sequence[str] = ()) -> tuple[list[str], list[bool], list[list[str]]]:
+def readable(table: pd.DataFrame, equations: Sequence[str] = ()) -> Readable:
     """Heads, whether each column is numeric, and cells; a column "x ±" is printed within x, as "x ± spread".
 
     equations: columns of LaTeX equations, which become ordinary characters.
     """
-    names = [str(c) for c in table.columns]
-    heads = [n for n in names if not n.endswith(" ±")]
-    right = [is_number(table[n]) for n in heads]
-    lines = []
-    for record in table.to_dict("records"):
-        cells = []
-        for name in heads:
-            value = (
-                typeset.to_plain(record[name]) if name in equations and isinstance(record[name], str) else record[name]
-            )
-            text, spread = shown(value), record.get(f"{name} ±")
-            if isinstance(spread, float) and math.isfinite(spread) and text != NOTHING:
-                text += f" ± {spread:.2g}"
-            cells.append(text)
-        lines.append(cells)
-    return heads, right, lines
+    heads = [c for c in table.columns if not str(c).endswith(" ±")]
+    right = [is_number(table[c]) for c in heads]
+    columns = []
+    for head in heads:
+        values: list[Any] = table[head].tolist()
+        if head in equations:
+            values = [typeset.to_plain(value) if isinstance(value, str) else value for value in values]
+        cells = [shown(value) for value in values]
+        if f"{head} ±" in table:
+            both = zip(cells, table[f"{head} ±"].tolist(), strict=True)
+            cells = [f"{cell} ± {spread:.2g}" if _told(cell, spread) else cell for cell, spread in both]
+        columns.append(cells)
+    return [line(str(c)) for c in heads], right, [list(cells) for cells in zip(*columns, strict=True)]
+
+
+def _told(cell: str, spread: Any) -> bool:
+    return isinstance(spread, float) and math.isfinite(spread) and cell != NOTHING
 
 
 # --------------------------------------------------------------------------------------------------------------- CSV
@@ -65,41 +74,61 @@ def readable(table: pd.DataFrame, equations: Sequence[str] = ()) -> tuple[list[s
 def guarded(value: Any) -> Any:
     """A cell that no spreadsheet takes for a formula: text that begins with = + - @ tab or return gets an apostrophe.
 
-    Numbers stay as they are, negative ones too (OWASP, "CSV Injection").
+    So does text with one of these signs after blanks, and their forms of full width. Numbers stay as they are, negative
+    ones too (OWASP, "CSV Injection").
     """
-    if not isinstance(value, str) or not value.startswith(("=", "+", "-", "@", "\t", "\r")):
+    if not isinstance(value, str):
         return value
-    try:
-        float(value)
-    except ValueError:
-        return f"'{value}"
-    return value
+    if not value.startswith(("\t", "\r", "\n")) and not value.lstrip(_BLANK).startswith(_FORMULA):
+        return value
+    return value if _NUMBER.fullmatch(value) else f"'{value}"
+
+
+_FORMULA = ("=", "+", "-", "@", "＝", "＋", "－", "＠")
+_NUMBER = re.compile(r"[-+](?:\d+(?:\.\d*)?|\.\d+|inf|nan)(?:e[-+]?\d+)?", re.ASCII | re.IGNORECASE)
+_BLANK = " \u00a0\u3000\u200b\ufeff\0"
 
 
 def to_csv(table: pd.DataFrame) -> str:
-    """Full precision; what is missing is an empty cell; lines end in a line feed."""
+    """Full precision; what is missing is an empty cell; lines end in a line feed; controls are written as escapes."""
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow([guarded(str(c)) for c in table.columns])
-    for line in table.itertuples(index=False, name=None):
-        writer.writerow(["" if v is None or (isinstance(v, float) and math.isnan(v)) else guarded(v) for v in line])
+    writer.writerow([_csv(str(c)) for c in table.columns])
+    writer.writerows(map(_csv, values) for values in table.itertuples(index=False, name=None))
     return buffer.getvalue()
+
+
+def _csv(value: Any) -> Any:
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return ""
+    if isinstance(value, int | float):
+        return value
+    text = guarded(str(value)).replace("\r\n", "\n")
+    return printable(text, keep="\n\t")  # the csv module leaves a bare return bare, and some take it for a line's end
 
 
 # ---------------------------------------------------------------------------------------------------------- Markdown
 
 
+_MARKDOWN = str.maketrans({sign: f"\\{sign}" for sign in "\\`*_{}[]<>#|~&$"})
+
+
 def _markdown(text: str) -> str:
-    return re.sub(r"([\\`*_{}\[\]<>#|~&$])", r"\\\1", text)
+    return text.translate(_MARKDOWN)
 
 
-def to_markdown(table: pd.DataFrame, title: str, caption: str, equations: Sequence[str] = ()) -> str:
-    """A heading, a pipe table and the caption; equations: columns of LaTeX equations, put between dollar signs."""
-    heads, right, lines = readable(table)
+def to_markdown(
+    table: pd.DataFrame, title: str, caption: str, equations: Sequence[str] = (), read: Readable | None = None
+) -> str:
+    """A heading, a pipe table and the caption; equations: columns of LaTeX equations, put between dollar signs.
+
+    read: `readable` of the table, where it is known.
+    """
+    heads, right, lines = read or readable(table)
     rule = ["---:" if r else "---" for r in right]
     body = [[_markdown(h) for h in heads], rule, *_cells(heads, lines, _markdown, equations, typeset.to_markdown)]
-    pipes = "\n".join(f"| {' | '.join(line)} |" for line in body)
-    return f"## {_markdown(title)}\n\n{pipes}\n\n{_markdown(caption)}\n"
+    pipes = "\n".join(f"| {' | '.join(cells)} |" for cells in body)
+    return f"## {_markdown(line(title))}\n\n{pipes}\n\n{_markdown(line(caption))}\n"
 
 
 def _cells(
@@ -111,8 +140,8 @@ def _cells(
 ) -> list[list[str]]:
     """The cells as a format writes them: `typeset_as` for equations, `text` for all others."""
     return [
-        [typeset_as(c, text) if h in equations and c != NOTHING else text(c) for h, c in zip(heads, line, strict=True)]
-        for line in lines
+        [typeset_as(c, text) if h in equations and c != NOTHING else text(c) for h, c in zip(heads, cells, strict=True)]
+        for cells in lines
     ]
 
 
@@ -127,6 +156,9 @@ _LATEX = {
     "#": r"\#",
     "%": r"\%",
     "_": r"\_",
+    "[": "{[}",
+    "]": "{]}",
+    "*": "{*}",
     "~": r"\textasciitilde{}",
     "^": r"\textasciicircum{}",
     "<": r"\textless{}",
@@ -144,24 +176,32 @@ _LATEX = {
 }
 
 
+_LATEX_SIGNS = str.maketrans(_LATEX)
+
+
 def latex(text: str) -> str:
-    """Text with LaTeX's special characters escaped, one pass, so that no escape is escaped again."""
-    return "".join(_LATEX.get(c, c) for c in text)
+    """Text with LaTeX's special characters escaped, one pass, so that no escape is escaped again.
+
+    Brackets and stars are in braces: at the start of a line the end of the line before would take them for its options.
+    """
+    return text.translate(_LATEX_SIGNS)
 
 
-def to_latex(table: pd.DataFrame, title: str, caption: str, equations: Sequence[str] = ()) -> str:
+def to_latex(
+    table: pd.DataFrame, title: str, caption: str, equations: Sequence[str] = (), read: Readable | None = None
+) -> str:
     """A booktabs table; needs \\usepackage{booktabs} and, for quotation marks, [T1]{fontenc}.
 
-    equations: columns of LaTeX equations, which need \\usepackage{amsmath}.
+    equations: columns of LaTeX equations, which need \\usepackage{amsmath}. read: `readable` of the table.
     """
-    heads, right, lines = readable(table)
+    heads, right, lines = read or readable(table)
     columns = "".join("r" if r else "l" for r in right)
-    body = [rf"  {' & '.join(line)} \\" for line in _cells(heads, lines, latex, equations, typeset.to_latex)]
+    body = [rf"  {' & '.join(cells)} \\" for cells in _cells(heads, lines, latex, equations, typeset.to_latex)]
     return "\n".join(
         [
             r"\begin{table}",
             r"\centering",
-            rf"\caption{{{latex(title)}. {latex(caption)}}}",
+            rf"\caption{{{latex(line(title))}. {latex(line(caption))}}}",
             rf"\begin{{tabular}}{{{columns}}}",
             r"  \toprule",
             rf"  {' & '.join(latex(h) for h in heads)} \\",

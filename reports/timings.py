@@ -16,6 +16,7 @@ import pandas as pd
 
 from . import style
 from .fit import power_law
+from .frame import records
 
 WORKLOAD = (
     *("work", "system", "cell", "tableau", "step", "options", "engine", "hidden", "batch", "length", "threads"),
@@ -273,12 +274,6 @@ def _option(name: str, value: Any) -> str:
 
 def _short(value: Any) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
-
-
-def records(table: pd.DataFrame) -> list[dict[str, Any]]:
-    """The lines of a table as mappings."""
-    found: list[dict[str, Any]] = table.to_dict("records")  # type: ignore[assignment]
-    return found
 
 
 def _absent(value: Any) -> bool:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from .frame import OUTCOMES, options, over_seeds
+from .frame import OUTCOMES, options, over_seeds, records
 from .rungs import VALID, horizon, reasons, with_protocol
 
 LIMIT = f"{VALID}_limit"
@@ -44,7 +44,7 @@ def lines(frame: pd.DataFrame) -> pd.DataFrame:
     for key in next(iter(told.values())):
         table[key] = [told[setting][key] for setting in table["setting"]]
     table["others"] = [_others(other.get(setting, "")) for setting in table["setting"]]
-    keys = [_place(line) for line in table.to_dict("records")]
+    keys = [_place(line) for line in records(table)]
     return table.iloc[sorted(range(len(table)), key=lambda i: keys[i])].reset_index(drop=True)
 
 
@@ -56,7 +56,7 @@ def all_cases(table: pd.DataFrame) -> list[Case]:
 def _told(group: pd.DataFrame) -> dict[str, Any]:
     carried = group[group["outcome"].isin(OUTCOMES[:2])]
     first = (carried if len(carried) else group).iloc[0]
-    matrices = [_matrix(row["curves.transfer"]) for row in carried.to_dict("records")]
+    matrices = [_matrix(curve) for curve in carried["curves.transfer"]]
     cases = dict.fromkeys(case for matrix in matrices for case in matrix)
     trained = first.get("properties.trained_with")
     return {

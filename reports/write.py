@@ -9,11 +9,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
+from ..suite.errors import PLUGIN_ERRORS
 from . import style
+from .drawing import KINDS, Drawing
 from .frame import frame
 from .page import Shown, html
-from .pieces import found
-from .text import to_csv, to_latex, to_markdown, to_terminal
+from .pieces import Table, found
+from .text import line, readable, to_csv, to_latex, to_markdown, to_terminal
 
 
 @dataclass(frozen=True)
@@ -38,47 +42,50 @@ def write_report(rows: Sequence[Mapping[str, Any]], out: Path, title: str, comma
     """
     data = frame(rows)
     tables, figures, problems = found()
+    drawing = Drawing(figures, data)
+    built = [_built(table, data, problems) for table in tables]
     files: list[Path] = []
     shown: list[Shown] = []
-    for figure in figures:
-        paths = {kind: out / "figures" / f"{figure.name}.{kind}" for kind in ("svg", "pdf", "png")}
-        try:
-            canvas = figure.draw(data) if len(data) else None
-            drawn = {kind: style.render(canvas, kind) for kind in paths} if canvas is not None else {}
-        except Exception as error:  # one broken figure must not cost the report
-            problems.append(f"figure {figure.name!r} could not be drawn: {type(error).__name__}: {error}")
-            drawn = {}
-        files += _replace({paths[kind]: drawn.get(kind) for kind in paths})
-        if drawn:
-            shown.append(Shown(figure.name, figure.title, figure.caption, svg=drawn["svg"], pdf=drawn["pdf"]))
-    for table in tables:
-        texts: dict[str, str] = {}
-        try:
-            built = table.build(data) if len(data) else None
-            if built is not None and len(built):
-                caption = table.told(built)
-                read = built[list(table.compact)] if table.compact else built
-                texts = {
-                    "csv": to_csv(built),
-                    "md": to_markdown(read, table.title, caption, table.math),
-                    "tex": to_latex(read, table.title, caption, table.math),
-                }
-                shown.append(
-                    Shown(
-                        *(table.name, table.title, caption),
-                        table=read,
-                        csv=texts["csv"],
-                        tex=texts["tex"],
-                        lead=table.lead,
-                        math=table.math,
-                    )
-                )
-        except Exception as error:  # as above
-            problems.append(f"table {table.name!r} could not be built: {type(error).__name__}: {error}")
+    for figure, drawn in zip(figures, drawing.results(), strict=True):
+        if isinstance(drawn, str):
+            problems.append(line(f"figure {figure.name!r} could not be drawn: {drawn}"))
+        pictures = drawn if isinstance(drawn, dict) else {}
+        files += _replace({out / "figures" / f"{figure.name}.{kind}": pictures.get(kind) for kind in KINDS})
+        if pictures:
+            told = (figure.name, figure.title, figure.caption)
+            shown.append(Shown(*told, svg=pictures["svg"], pdf=pictures["pdf"], kinds=figure.kinds))
+    for table, piece in zip(tables, built, strict=True):
+        texts = {} if piece is None else {"csv": piece.csv, "md": piece.md, "tex": piece.tex}
         files += _replace({out / "tables" / f"{table.name}.{k}": _bytes(texts.get(k)) for k in ("csv", "md", "tex")})
+        shown += [] if piece is None else [piece]
     page = html(data, shown, title, command, problems)
     files += _replace({out / "index.html": page.encode()})
     return Report(out, tuple(files), tuple(problems))
+
+
+def _built(table: Table, data: pd.DataFrame, problems: list[str]) -> Shown | None:
+    """A table in its formats; None where it has no lines, or raised, which is a problem."""
+    try:
+        whole = table.build(data.copy(deep=False)) if len(data) else data
+        if not len(whole):
+            return None
+        caption = table.told(whole)
+        brief = whole[list(table.compact)] if table.compact else whole
+        read = readable(brief)
+        return Shown(
+            *(table.name, table.title, caption),
+            read=readable(brief, table.math) if table.math else read,
+            marked=[str(mark) != "" for mark in brief["mark"]] if "mark" in brief else [],
+            csv=to_csv(whole),
+            md=to_markdown(brief, table.title, caption, table.math, read),
+            tex=to_latex(brief, table.title, caption, table.math, read),
+            lead=table.lead,
+            kinds=table.kinds,
+            reasons=[str(reason) for reason in brief["reason"]] if "reason" in brief else [],
+        )
+    except PLUGIN_ERRORS as error:  # one broken table must not cost the report
+        problems.append(line(f"table {table.name!r} could not be built: {type(error).__name__}: {error}"))
+        return None
 
 
 def main_tables(rows: Sequence[Mapping[str, Any]], width: int = 110) -> str:
@@ -88,11 +95,15 @@ def main_tables(rows: Sequence[Mapping[str, Any]], width: int = 110) -> str:
         return ""
     parts = []
     for table in found()[0]:
-        built = table.build(data) if table.narrow else data[:0]
-        if len(built):
-            brief = table.brief(built) if table.brief else built
-            text = to_terminal(brief, table.narrow, table.heading, width, table.each, table.note)
-            parts.append(f"{table.title}\n\n{text}")
+        if not table.narrow:
+            continue
+        try:
+            built = table.build(data.copy(deep=False))
+            brief = table.brief(built) if table.brief and len(built) else built
+            text = to_terminal(brief, table.narrow, table.heading, width, table.each, table.note) if len(built) else ""
+        except PLUGIN_ERRORS:  # the report says what is wrong with it
+            continue
+        parts += [f"{line(table.title)}\n\n{text}"] if text else []
     counts = data["outcome"].value_counts()
     total = ", ".join(f"{counts[name]} {name}" for name in style.OUTCOME_COLOURS if name in counts)
     return "\n\n".join([*parts, f"{len(data)} runs: {total}"]) + "\n"

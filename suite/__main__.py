@@ -25,7 +25,7 @@ ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 VENV = os.path.join(ROOT, ".venv")
 STAMP = os.path.join(VENV, "odernn-installed")
 OLDEST = (3, 11)
-COMMANDS = ("run", "report", "list", "show", "new", "check", "-h", "--help", "--version")
+COMMANDS = ("run", "status", "report", "list", "show", "new", "check", "merge", "compare", "-h", "--help", "--version")
 NO_NETWORK = ("NewConnectionError", "Temporary failure in name resolution", "Name or service not known", "timed out",
               "Network is unreachable", "No matching distribution found", "getaddrinfo failed")  # fmt: skip
 

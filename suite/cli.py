@@ -14,8 +14,10 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from io import TextIOWrapper
 from pathlib import Path
+from typing import Any
 
 from .errors import UsageError
+from .printable import printable
 
 PASSED, FAILED, WRONG, REGRESSION, INTERRUPTED, BROKEN_PIPE = 0, 1, 2, 4, 130, 141
 
@@ -34,20 +36,28 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stdout.flush()  # here, where a closed pipe is still caught
         return status
     except UsageError as error:
-        print(f"odernn: {error}", file=sys.stderr)
+        _complain(str(error))
         return WRONG
     except KeyboardInterrupt as interrupt:
-        print(f"odernn: {str(interrupt) or 'interrupted.'}", file=sys.stderr)
+        _complain(str(interrupt) or "interrupted.")
         return INTERRUPTED
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains once more at its end
         return BROKEN_PIPE
     except OSError as error:  # a full disk, a folder without permission
         where = f"{error.filename}: " if error.filename else ""
-        print(f"odernn: {where}{error.strerror or error}.", file=sys.stderr)
+        _complain(f"{where}{error.strerror or error}.")
         return WRONG
     except SystemExit as end:  # argparse, after --help or a wrong option
         return end.code if isinstance(end.code, int) else WRONG
+
+
+def _complain(sentence: str) -> None:
+    print(f"odernn: {printable(sentence)}", file=sys.stderr)
+
+
+def _print(text: str) -> None:
+    print(printable(text, keep="\n"))
 
 
 def _mend_streams() -> None:
@@ -58,9 +68,16 @@ def _mend_streams() -> None:
         sys.stdout.reconfigure(errors="replace")
 
 
+class _Grammar(argparse.ArgumentParser):
+    """A parser whose messages, which repeat what was typed, cannot move a cursor."""
+
+    def _print_message(self, message: str, file: Any = None) -> None:
+        super()._print_message(printable(message or "", keep="\n"), file)
+
+
 def parser() -> argparse.ArgumentParser:
     """The parser of every command."""
-    top = argparse.ArgumentParser(
+    top = _Grammar(
         prog="odernn",
         description="Recurrent networks as Runge-Kutta steps, beside classic ODE integrators of the same tableaux.",
         epilog="Exit status: 0 all ran; 1 some run failed; 2 the command or a file is wrong; 3 nothing was run; "
@@ -162,7 +179,7 @@ def _run(options: argparse.Namespace) -> int:
 def _status(options: argparse.Namespace) -> int:
     from .status import status
 
-    print(status(options.folder))
+    _print(status(options.folder))
     return PASSED
 
 
@@ -177,7 +194,7 @@ def _report(options: argparse.Namespace) -> int:
     folder = PUBLISHED if options.published else options.folder
     found = read(rows_file(folder))
     for sentence in found.torn:
-        print(f"odernn: {sentence}", file=sys.stderr)
+        _complain(sentence)
     rows = list(found.newest().values())
     if not rows:
         raise UsageError(f"{folder} holds no rows yet.")
@@ -185,8 +202,8 @@ def _report(options: argparse.Namespace) -> int:
     title = "odernn, published results" if options.published else ", ".join(sorted({r["experiment"] for r in rows}))
     written = import_module("odernn.reports.write").write_report(rows, out, title, options.line)
     for sentence in written.problems:
-        print(f"odernn: {sentence}", file=sys.stderr)
-    print(written.index)
+        _complain(sentence)
+    _print(str(written.index))
     return PASSED
 
 
@@ -194,9 +211,9 @@ def _list(options: argparse.Namespace) -> int:
     from .browse import listing
 
     text, refused = listing(options.kind, options.json)
-    print(text)
+    _print(text)
     for sentence in refused:
-        print(f"odernn: {sentence}", file=sys.stderr)
+        _complain(sentence)
     return PASSED
 
 
@@ -207,12 +224,12 @@ def _show(options: argparse.Namespace) -> int:
         from .promise import promised
 
         hidden = 32 if options.hidden is None else options.hidden
-        print(promised(options.name, options.tableau, hidden, options.seed or 0, options.json))
+        _print(promised(options.name, options.tableau, hidden, options.seed or 0, options.json))
         return PASSED
     for option, value in (("--hidden", options.hidden), ("--seed", options.seed)):
         if value is not None:
             raise UsageError(f"{option} is of a cell's certified step: expected it with --tableau NAME.")
-    print(shown(options.name, options.json))
+    _print(shown(options.name, options.json))
     return PASSED
 
 
@@ -221,7 +238,7 @@ def _new(options: argparse.Namespace) -> int:
 
     written = new_plugin(options.what, options.name, options.out)
     for path in written:
-        print(path)
+        _print(str(path))
     print(f"Next: pip install -e {shlex.quote(str(written[0].parent))} && odernn check {options.name}")
     return PASSED
 
@@ -234,9 +251,9 @@ def _check(options: argparse.Namespace) -> int:
         raise UsageError("check needs names, or --all.")
     passed = True
     for name, verdicts in check_isolated(options.names or checkable(), options.timeout, options.jobs):
-        print(name)
+        _print(name)
         for verdict in verdicts:
-            print(
+            _print(
                 f"  {'ok  ' if verdict.ok else 'FAIL'}  {verdict.rule}{': ' if verdict.detail else ''}{verdict.detail}"
             )
             passed = passed and verdict.ok
@@ -247,7 +264,7 @@ def _check(options: argparse.Namespace) -> int:
 def _merge(options: argparse.Namespace) -> int:
     from .merging import merge
 
-    print(merge(options.folders, options.out))
+    _print(merge(options.folders, options.out))
     return PASSED
 
 
@@ -261,7 +278,7 @@ def _compare(options: argparse.Namespace) -> int:
         level=options.level,
         as_json=options.json,
     )
-    print(text)
+    _print(text)
     return REGRESSION if regression else PASSED
 
 

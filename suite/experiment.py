@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import math
 import re
 import tomllib
 from collections.abc import Callable, Mapping, Sequence
@@ -27,6 +28,12 @@ DTYPES = ("float32", "float64", "bfloat16")
 NAMES = ("task.name", "solver.cell", "solver.tableau", "solver.backend")
 LATER = ("decay",)
 """Budget keys younger than published rows: a point has them only where they are given, so that its id stays."""
+
+POINTS = 200_000
+"""An experiment has so many points at most: more are a mistake, and would fill the memory before anything is said."""
+
+INTEGERS = range(-(2**63), 2**63)
+"""The whole numbers of TOML, which rows and their readers in other languages hold too."""
 
 BACKEND, NATIVE, ENGINE = "solver.backend", "native", "solver.engine"
 
@@ -48,7 +55,13 @@ class Experiment:
     jobs: int | None = None
 
     def points(self, device: str = "cpu") -> list[Point]:
-        """Every point, in the order of the file, the seed varying fastest; a point of two grids appears once."""
+        """Every point, in the order of the file, the seed varying fastest; a point of two grids appears once.
+
+        Raises `UsageError` where there are more than `POINTS`.
+        """
+        count = sum(math.prod(map(len, grid.values())) for grid in self.grids)
+        if count > POINTS:
+            raise UsageError(f"experiment {self.name!r} has {count:,} points: expected at most {POINTS:,}.")
         found: dict[str, Point] = {}
         for grid in self.grids:
             keys = sorted(grid, key=lambda key: key == "seed")
@@ -77,7 +90,7 @@ class Experiment:
         if len(hits) > 1:
             raise UsageError(f"axis {axis!r} of experiment {self.name!r} is ambiguous: write {' or '.join(hits)}.")
         (key,) = hits
-        _check(key, tuple(values), f"axis {axis!r}")
+        _check(key, tuple(values), lambda: f"axis {axis!r}")
         everywhere = key.startswith("budget.")
         if key == ENGINE:
             return replace(self, grids=tuple(part for grid in self.grids for part in _on_engines(grid, tuple(values))))
@@ -85,9 +98,11 @@ class Experiment:
         return replace(self, grids=grids)
 
     def with_seeds(self, count: int) -> Experiment:
-        """The experiment with the seeds 0 .. count - 1 in every grid. Raises `UsageError` below one."""
-        if count < 1:
-            raise UsageError(f"the number of seeds is {count}: expected at least 1.")
+        """The experiment with the seeds 0 .. count - 1 in every grid. Raises `UsageError` below one and
+        above `POINTS`."""
+        if not 1 <= count <= POINTS:
+            limit = "at least 1" if count < 1 else f"at most {POINTS:,}"
+            raise UsageError(f"the number of seeds is {count}: expected {limit}.")
         return self.with_axis("seed", range(count))
 
     def to_toml(self) -> str:
@@ -135,6 +150,8 @@ def load_experiment(name: str | Path) -> Experiment:
         raise UsageError(f"{path} is not text in UTF-8.") from None
     except OSError as error:
         raise UsageError(f"experiment {str(path)!r} cannot be read: {error.strerror}.") from None
+    except ValueError as error:  # a name that no file can have
+        raise UsageError(f"experiment {str(path)!r} cannot be read: {error}.") from None
     return parse(text, str(path))
 
 
@@ -142,13 +159,18 @@ def parse(text: str, source: str) -> Experiment:
     """An experiment from TOML. source: what error messages call the text. Raises `UsageError`, naming file and line."""
     try:
         data = tomllib.loads(text)
+        _whole(data)
     except tomllib.TOMLDecodeError as error:
         place = re.search(r"\(at (?:line (\d+), column \d+|end of document)\)", str(error))
         line = place.group(1) if place and place.group(1) else str(text.count("\n") + 1)
         reason = str(error).split(" (at ")[0]
         raise UsageError(f"{source}, line {line}: {reason}.") from None
+    except ValueError:  # more digits than `int` reads, or than rows hold
+        raise UsageError(f"{source}: a whole number has more than 64 bits.") from None
+    except RecursionError:
+        raise UsageError(f"{source}: its lists or tables are nested too deep.") from None
 
-    lines = text.splitlines()
+    lines = text.split("\n")
     starts = [number for number, one in enumerate(lines) if re.match(r"\s*\[\[\s*grid\s*\]\]", one)]
 
     def line_of(key: str, grid: int = 0) -> str:
@@ -156,7 +178,8 @@ def parse(text: str, source: str) -> Experiment:
         last = re.escape(key.rpartition(".")[2])
         ends = [0, *starts, len(lines)]
         for number in (*range(*ends[grid : grid + 2]), *range(len(lines))):
-            if re.match(rf"\s*\[*\s*([\w-]+\s*\.\s*)*[\"']?{last}[\"']?\s*[=.\]]", lines[number]):
+            # Possessive, as no part can start where the one before it goes on: a long line takes no time.
+            if re.match(rf"\s*+\[*+\s*+([\w-]++\s*+\.\s*+)*[\"']?{last}[\"']?\s*+[=.\]]", lines[number]):
                 return f"{source}, line {number + 1}"
         return source
 
@@ -203,7 +226,7 @@ def _grid(
             for key, value in table.items():
                 if isinstance(value, dict):
                     raise UsageError(
-                        f"{place(key, home)}: '{section}.{key}' is a table: expected a value or a list of them."
+                        f"{place(key, home)}: {f'{section}.{key}'!r} is a table: expected a value or a list of them."
                     )
                 axes[f"{section}.{key}"] = tuple(value) if isinstance(value, list) else (value,)
     dtype = own.get("dtype", shared.get("dtype", "float32"))
@@ -213,52 +236,75 @@ def _grid(
         if key not in axes:
             raise UsageError(f"{line_of('grid')}: a grid needs a '{key}'.")
     for key, values in axes.items():
-        _check(key, values, f"{line_of('seeds' if key == 'seed' else key)}: {key!r}")
+
+        def what(key: str = key) -> str:
+            return f"{line_of('seeds' if key == 'seed' else key)}: {key!r}"
+
+        _check(key, values, what)
     return axes
 
 
 def _seeds(given: Any, what: str) -> Axis:
     """The seeds of a number of them, 0 .. number - 1, or of a list. Raises `UsageError`."""
-    if isinstance(given, int) and not isinstance(given, bool) and given > 0:
+    if isinstance(given, int) and not isinstance(given, bool) and 0 < given <= POINTS:
         return tuple(range(given))
     if not isinstance(given, list):
-        raise UsageError(f"{what} is {given!r}: expected a number of seeds, at least 1, or a list of them.")
+        limit = f"at most {POINTS:,}" if isinstance(given, int) and given > POINTS else "at least 1"
+        raise UsageError(f"{what} is {given!r}: expected a number of seeds, {limit}, or a list of them.")
     return tuple(given)
+
+
+def _whole(value: Any) -> None:
+    """Raises `ValueError` where a whole number in it is none of `INTEGERS`."""
+    if isinstance(value, int) and value not in INTEGERS:
+        raise ValueError("more than 64 bits")
+    if isinstance(value, dict | list):
+        for item in value.values() if isinstance(value, dict) else value:
+            _whole(item)
 
 
 def _is_value(value: Any) -> bool:
     """Whether a row can hold it: not so a TOML date or table."""
-    return isinstance(value, str | int | float) or (isinstance(value, list) and all(map(_is_value, value)))
+    if isinstance(value, str):
+        return not re.search("[\ud800-\udfff]", value)  # a byte of the command line that is no text
+    return isinstance(value, int | float) or (isinstance(value, list) and all(map(_is_value, value)))
 
 
-def _check(key: str, values: Axis, what: str) -> None:
-    """Values that are wrong whatever the task and the solver say. Raises `UsageError`."""
+def _check(key: str, values: Axis, place: Callable[[], str]) -> None:
+    """Values that are wrong whatever the task and the solver say. place: asked where one is. Raises `UsageError`."""
+    try:
+        _check_values(key, values)
+    except UsageError as error:
+        raise UsageError(f"{place()} {error}") from None
+
+
+def _check_values(key: str, values: Axis) -> None:
     if not values:
-        raise UsageError(f"{what} is an empty list: expected at least one value.")
+        raise UsageError("is an empty list: expected at least one value.")
     for value in values:
         if key in NAMES and not isinstance(value, str):
-            raise UsageError(f"{what} is {value!r}: expected a name.")
+            raise UsageError(f"is {value!r}: expected a name.")
         if not _is_value(value):
-            raise UsageError(f"{what} is {value!r}: expected a number, a string, true, false, or a list of these.")
+            raise UsageError(f"is {value!r}: expected a number, a string, true, false, or a list of these.")
     if key == "seed":
         for value in values:
             if isinstance(value, bool) or not isinstance(value, int) or value < 0:
-                raise UsageError(f"{what} holds the seed {value!r}: expected whole numbers from 0.")
+                raise UsageError(f"holds the seed {value!r}: expected whole numbers from 0.")
     elif key == "dtype":
         for value in values:
             if value not in DTYPES:
-                raise UsageError(f"{what} is {value!r}: {nearest(str(value), DTYPES)}")
+                raise UsageError(f"is {value!r}: {nearest(str(value), DTYPES)}")
     elif key.startswith("budget."):
         known, name = _budget(), key.partition(".")[2]
         if name not in known:
-            raise UsageError(f"{what} is an unknown key: {nearest(name, known)}")
+            raise UsageError(f"is an unknown key: {nearest(name, known)}")
         for value in values:
             whole = isinstance(known[name], int)
             good = isinstance(value, int if whole else int | float) and not isinstance(value, bool)
             least = 1 if name in ("updates", "batch") else 0
             if not good or not least <= value < float("inf"):
                 kind = "whole number" if whole else "number"
-                raise UsageError(f"{what} is {value!r}: expected a {kind} of at least {least}.")
+                raise UsageError(f"is {value!r}: expected a {kind} of at least {least}.")
 
 
 def _budget() -> dict[str, Any]:
@@ -294,7 +340,8 @@ def values_of(text: str) -> list[Any]:
 def _toml_values(text: str) -> list[Any] | None:
     try:
         values: list[Any] = tomllib.loads(f"values = [{text}]")["values"]
-    except tomllib.TOMLDecodeError:
+        _whole(values)
+    except (ValueError, RecursionError):  # no TOML, a number of more than 64 bits, a list nested too deep
         return None
     return values
 

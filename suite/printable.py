@@ -10,8 +10,8 @@ def printable(text: str, keep: str = "") -> str:
 
     Spaces of other widths become spaces. Every other character that Unicode calls not printable (controls, line and
     paragraph ends, marks of direction and of no width, private and unassigned ones, halves of surrogate pairs) is
-    written as Python would escape it: \\x1b, \\n, \\u202e. keep: characters that stay, such as "\\n" of a text of several
-    lines. The result can be encoded as UTF-8.
+    written as Python would escape it: \\x1b, \\n, \\u202e. keep: characters that stay, such as "\\n" of a text of many
+    lines. The result can be encoded as UTF-8, unless `keep` holds what cannot.
     """
     if text.isprintable():
         return text

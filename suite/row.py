@@ -100,6 +100,8 @@ def decode(line: str) -> Row:
     row = json.loads(line)
     if not isinstance(row, dict):
         raise ValueError("a row is a JSON object")
+    if not any(mark in line for mark in ("NaN", "Infinity", "\\")):  # most rows: nothing to walk through
+        return row
     return {key: _restore(value) if key in NUMERIC else value for key, value in row.items()}
 
 

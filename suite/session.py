@@ -293,7 +293,8 @@ def _gather(plan: Plan, planner: Planner, pace: Pace, request: Request) -> dict[
                     file.append(row)
                     rows[row["id"]] = row
                     watch.stored(row)
-                    _discard(plan.folder, row["id"])
+                    if row["status"] not in FAILURES:  # what was ended goes on with --retry-failed
+                        _discard(plan.folder, row["id"])
                     if request.fail_fast and row["status"] in FAILURES:
                         break
     except KeyboardInterrupt:
@@ -361,7 +362,7 @@ def _working(
 
 
 def _discard(folder: Path, key: str) -> None:
-    """A training whose row is stored needs no checkpoint any more."""
+    """A training that has ended by itself needs no checkpoint any more."""
     from .checkpoint import discard
 
     discard(folder / CHECKPOINTS, key)

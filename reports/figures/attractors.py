@@ -94,6 +94,7 @@ def _name(ax: Axes, line: dict[Any, Any], row: pd.Series[Any]) -> None:
 FIGURE = Figure(
     name="attractors",
     title="Attractors of the ladder",
+    kinds=("forecast",),
     caption=(
         "The beginning of a long run on a model's own output, over a true trajectory (grey): the first and third "
         "component (of larger systems two principal components), after a tenth of the run is left out. For every rung "

@@ -74,6 +74,7 @@ def paint(frame: pd.DataFrame) -> Canvas | None:
 FIGURE = Figure(
     name="bias_order",
     title="The bias of a learned field",
+    kinds=("transfer",),
     caption=(
         "Relative distance of the learned from the true field on the attractor, by the step and the tableau that it "
         "was trained through, on exact data. Dotted: the slope of the tableau's order, with the order, from the "

@@ -205,6 +205,7 @@ def _legend(lines: Sequence[Line], limits: set[str]) -> list[Any]:
 FIGURE = Figure(
     name="breakdown",
     title="Outcomes and gradients against the step",
+    kinds=("sequence", "stability"),
     caption=(
         "Left: runs by outcome for every step h (across), tableau and dtype (down), each tile divided by the outcomes"
         " of its runs with the first letter of each; every run is counted, failed ones included. Right: norm of dL/dy"

@@ -69,6 +69,7 @@ def _curves(part: pd.DataFrame) -> list[dict[str, Any]]:
 FIGURE = Figure(
     name="capacity",
     title="Memory capacity of untrained cells",
+    kinds=("capacity",),
     caption=(
         "R^2 on held-out data of a linear readout that recovers the input of so many steps ago from the state (median "
         "over seeds), the cells with the largest capacity first. Legend: the sum over the lags, of at most the number "

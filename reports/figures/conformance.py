@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from .. import style
+from ..frame import records
 from ..pieces import Figure
 from ..tables import conformance as tableaux
 from ..tables import library_methods as methods
@@ -60,7 +61,7 @@ def _names(grid: pd.DataFrame) -> list[str]:
 
 
 def _matrix(ax: Axes, grid: pd.DataFrame, backends: list[str], names: list[str]) -> list[Any]:
-    for line in grid.to_dict("records"):
+    for line in records(grid):
         place = (names.index(line["tableau"]), backends.index(line["backend"]))
         gap = max((line[k] for k in ("coefficients", "trajectory", "gradient") if line[k] == line[k]), default=math.nan)
         if line["status"] != "ok" or math.isnan(gap):
@@ -89,7 +90,7 @@ def _matrix(ax: Axes, grid: pd.DataFrame, backends: list[str], names: list[str])
 
 def _intervals(ax: Axes, own: pd.DataFrame) -> list[Any]:
     looks = (("real", style.BLUE, "o", -0.16), ("imaginary", style.PURPLE, "^", 0.16))
-    for place, line in enumerate(own.to_dict("records")):
+    for place, line in enumerate(records(own)):
         for axis, colour, shape, shift in looks:
             measured, claimed = line[axis], line[f"claimed {axis}"]
             y = place + shift
@@ -115,7 +116,7 @@ def _intervals(ax: Axes, own: pd.DataFrame) -> list[Any]:
             color=style.VERMILION if odd else style.INK,
             annotation_clip=False,
         )
-    labels = [style.plain(f"{line['library']} {line['method']}") for line in own.to_dict("records")]
+    labels = [style.plain(f"{line['library']} {line['method']}") for line in records(own)]
     ax.set_yticks(range(len(own)), labels)
     ax.tick_params(axis="y", labelsize=6.5)
     ax.set_xscale("symlog", linthresh=1.0)
@@ -136,6 +137,7 @@ def _intervals(ax: Axes, own: pd.DataFrame) -> list[Any]:
 FIGURE = Figure(
     name="conformance",
     title="Conformance of integrators",
+    kinds=("conformance",),
     caption=(
         "Above: colour is the worst of three gaps, of the recovered coefficients, of the trajectory against a plain "
         "loop, of the gradient; a cross marks a tableau of which some number does not conform. Below: the stability "

@@ -127,6 +127,7 @@ def _guides(ax: Any, part: pd.DataFrame) -> None:
 FIGURE = Figure(
     name="convergence",
     title="Order of convergence",
+    kinds=("correspondence", "order"),
     caption=(
         "Error against step, both on logarithmic axes. Dotted: slopes of the claimed orders. Legend: the slope "
         "observed. Rows of the correspondence have a small panel each: the error of the cell against the exact flow "

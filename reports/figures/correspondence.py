@@ -123,6 +123,7 @@ def _draw(ax: Axes, block: Block, top: float) -> None:
 FIGURE = Figure(
     name="correspondence",
     title="Known recurrent networks as methods for an ODE",
+    kinds=("correspondence",),
     caption=(
         "Each network as (field, method, step), checked in float64 against an independent transcription of the "
         "published update and against the exact flow of the field. sigma is the logistic function; u the input, held "

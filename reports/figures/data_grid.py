@@ -128,6 +128,7 @@ def _panel(ax: Axes, part: pd.DataFrame, along: str, looks: dict[str, tuple[str,
 FIGURE = Figure(
     name="data_grid",
     title="Forecasts by noise, size of the data and sampling step",
+    kinds=("ceiling", "forecast"),
     caption=(
         "Median valid prediction time in Lyapunov times (mark) with quartiles over initial conditions (line), medians "
         "over seeds. every: so many sampling steps dt of the system lie between two points that a learner sees; noise: "

@@ -8,9 +8,8 @@ import pandas as pd
 
 from .. import style
 from ..footprints import LIMIT, footprints
-from ..frame import panels
+from ..frame import panels, records
 from ..pieces import Figure
-from ..timings import records
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -103,6 +102,7 @@ def _panel(ax: Axes, part: pd.DataFrame, ways: list[str]) -> None:
 FIGURE = Figure(
     name="footprint",
     title="Memory of training",
+    kinds=("footprint",),
     caption=(
         "Peak memory of a training step against the length of the sequence, by engine and memory mode. Dashed across: "
         "4 GiB. Crosses above it: runs that ended without a result, with what became of them; their height says "

@@ -117,6 +117,7 @@ def _pair(ax: Any, line: pd.Series[Any], width: int) -> None:
 FIGURE = Figure(
     name="forecast",
     title="Chaotic forecasts",
+    kinds=("ceiling", "forecast"),
     caption=(
         "First component of the first test forecast, in Lyapunov times, for each cell the setting with the longest "
         "median valid time and of its seeds the middle one; then the problem's own field, stepped with the tableau of "

@@ -103,6 +103,7 @@ def _frame(ax: Axes) -> None:
 FIGURE = Figure(
     name="growth",
     title="Growth per step, predicted and measured",
+    kinds=("stability",),
     caption=(
         "Natural logarithm of the growth per step. Predicted: mean over the steps of log max |R(h lambda)|, lambda "
         "the eigenvalues of df/dy; measured: of the 2-norm of the product of the step's Jacobians along a test "

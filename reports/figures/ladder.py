@@ -77,6 +77,7 @@ def _name(line: dict[Any, Any]) -> str:
 FIGURE = Figure(
     name="ladder",
     title="The information ladder",
+    kinds=("ceiling", "forecast"),
     caption=(
         "Valid prediction time of the best setting of every rung, least informed first: median (mark) and quartiles "
         "(line) over initial conditions, each the median over seeds. Hollow: the true field. A forecast that reaches "

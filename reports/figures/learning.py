@@ -156,6 +156,7 @@ def _variants(part: pd.DataFrame) -> dict[str, str]:
 FIGURE = Figure(
     name="learning",
     title="Learning curves",
+    kinds=("forecast", "integration", "sequence"),
     caption=(
         "Test loss against optimiser updates: median over seeds, band from the lowest to the highest seed. Dashed "
         "grey: the loss of the best predictor without memory. A run that diverged is a thin line that ends in a "

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from .. import style
+from ..frame import records
 from ..pieces import Figure
 
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ def _panel(ax: Axes, part: pd.DataFrame) -> None:
     theirs = published.get("exponent") if isinstance(published, dict) else None
     if isinstance(theirs, int | float):
         ax.axhline(theirs, color=style.INK, linestyle=style.DASHES[1], linewidth=1)
-    part = part.assign(place=[_steps(row) for row in part.to_dict("records")])
+    part = part.assign(place=[_steps(row) for row in records(part)])
     ticks = sorted(part["place"].unique())
     for tableau, group in part.groupby("solver.tableau", sort=False):
         group = group.sort_values("place")
@@ -78,6 +79,7 @@ def _steps(row: dict[Any, Any]) -> float:
 FIGURE = Figure(
     name="lyapunov",
     title="Lyapunov exponents of stepped maps",
+    kinds=("lyapunov",),
     caption=(
         "The largest exponent of the map that a method steps, with two standard errors, against the number of steps in "
         "a sampling step dt of the system; grey band: the flow's own; dashed: the published value. A coarse step has "

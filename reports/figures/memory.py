@@ -82,6 +82,7 @@ def _line(ax: Any, colour: str, tableau: str, line: pd.DataFrame) -> None:
 FIGURE = Figure(
     name="memory",
     title="Parameters for memory",
+    kinds=("sequence",),
     caption=(
         "The smallest parameter count of those tried that solves the task, against memory length. Triangles up: none "
         "did, and the largest one tried is shown; triangles down: the smallest one tried did, and less may do. Beside "

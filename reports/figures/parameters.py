@@ -167,6 +167,7 @@ def _nothing() -> Any:
 FIGURE = Figure(
     name="parameters",
     title="Parameters on paper, and as trained",
+    kinds=("parameters", "sequence"),
     caption=(
         "Lines: trained numbers of the smallest recurrence with room for t inputs of p numbers, by architecture, with "
         "the power of t over the three longest. Marks, in the colours of their cells: the smallest trained model of "

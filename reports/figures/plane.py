@@ -99,6 +99,7 @@ def _count(value: float) -> str:
 FIGURE = Figure(
     name="plane",
     title="The n-t plane",
+    kinds=("stages",),
     caption=(
         "Every cell at its measured nesting depth n (to the right: more nested nonlinearity) and memory order t "
         "(upwards: more of the past). Names above a point share its place; where a cell was measured with several "

@@ -91,6 +91,7 @@ def _nothing() -> Any:
 FIGURE = Figure(
     name="refinement",
     title="Is a flow learned, or a map?",
+    kinds=("transfer",),
     caption=(
         "Error after one sample, in units of the change over a sample, as the method that trained a field takes finer "
         "steps than in training (to the right). A learned flow keeps its error or lowers it; a learned map was right "

@@ -78,6 +78,7 @@ def _look(role: str, place: int) -> dict[str, Any]:
 FIGURE = Figure(
     name="scaling",
     title="Cost against length and batch",
+    kinds=("speed",),
     caption=(
         "Median seconds of workloads that differ by the length of the sequence, or by the batch, alone. Slope: of log "
         "seconds against log size, least squares, with its 95 % interval by Student's t; the line is that fit. A slope "

@@ -10,8 +10,9 @@ import numpy as np
 import pandas as pd
 
 from .. import style
+from ..frame import records
 from ..pieces import Figure
-from ..timings import FLOOR, method, records, sizes, timings
+from ..timings import FLOOR, method, sizes, timings
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -151,6 +152,7 @@ def _legend(parts: Sequence[pd.DataFrame], floors: dict[str, Any]) -> list[Any]:
 FIGURE = Figure(
     name="speed",
     title="Speed",
+    kinds=("speed",),
     caption=(
         "Median milliseconds of each workload, bars from the lower to the upper quartile over rounds, all peers of a "
         "panel measured in turns in one process. At the right: how many times as long as ours; triangles to the "

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from .. import style
+from ..frame import records
 from ..limits import ceilings, dashes
 from ..pieces import Figure
 from ..transfers import LIMIT, all_cases, lines
@@ -92,7 +93,7 @@ def _count(steps: int) -> str:
 def _panel(ax: Axes, part: pd.DataFrame, true: pd.DataFrame, how: tuple[int, str, str], top: float) -> Any:
     shown = pd.concat([part, true.head(1)])
     cases = [c for c in all_cases(shown) if (c.substeps, c.dtype, c.backend) == how]
-    rows = shown.to_dict("records")
+    rows = records(shown)
     values = np.array([[line["matrix"].get(c, math.nan) for c in cases] + [line[f"{LIMIT} median"]] for line in rows])
     corners = [np.arange(size + 1) - 0.5 for size in values.shape]
     image = ax.pcolormesh(corners[1], corners[0], values, cmap="cividis", vmin=0, vmax=top)  # no picture inside an SVG
@@ -144,6 +145,7 @@ def _brief(tableau: str) -> str:
 FIGURE = Figure(
     name="transfer",
     title="Trained through one tableau, stepped by another",
+    kinds=("ceiling", "transfer"),
     caption=(
         "Valid prediction time; rows: the tableau that the field was trained through; columns: the method that steps "
         "it, and the limit of fine steps, where the field alone is left. Framed: stepped as trained. Below the line, "

@@ -97,6 +97,7 @@ def _line(ax: Any, place: int, line: dict[Any, Any]) -> None:
 FIGURE = Figure(
     name="valid_time",
     title="How long forecasts stay valid",
+    kinds=("ceiling", "forecast"),
     caption=(
         "Median (mark) and quartiles (line) of the valid prediction time over initial conditions, each the median "
         "over seeds. Hollow: the problem's own field stepped by the tableau, the most that the same tableau can give; "

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from .. import style
-from ..frame import OUTCOMES, panels
+from ..frame import OUTCOMES, panels, positions
 from ..pieces import Figure
 
 if TYPE_CHECKING:
@@ -121,7 +121,8 @@ def _looks(rows: pd.DataFrame) -> dict[str, dict[str, Any]]:
 def _panel(ax: Any, part: pd.DataFrame, view: View, looks: dict[str, dict[str, Any]]) -> None:
     good = part[part["good"]]
     lines = ["solver.tableau", "solver.backend", "device", "dtype"]
-    for (tableau, backend, _, _), line in good[~good["learned"]].groupby(lines):
+    classic = good.loc[~good["learned"], [*lines, "setting", "work", "shown"]]  # few columns are quick to take apart
+    for (tableau, backend, _, _), line in classic.groupby(lines):
         line = _middle(line)
         look = {"linestyle": _dash(backend), "linewidth": 1, "markersize": 3.5, "zorder": 3} | looks[str(tableau)]
         ax.plot(line["work"], line["shown"], **look)
@@ -165,6 +166,8 @@ def _places(part: pd.DataFrame) -> str:
 
 def _middle(part: pd.DataFrame) -> pd.DataFrame:
     """Median work and error of every setting, the cheapest first."""
+    if part["setting"].is_unique:
+        return part.iloc[np.lexsort((part["setting"], part["work"]))]
     return part.groupby("setting")[["work", "shown"]].median().sort_values("work")
 
 
@@ -178,11 +181,13 @@ def _dash(backend: object) -> Any:
 def _failures(ax: Any, bad: pd.DataFrame, looks: dict[str, dict[str, Any]]) -> int:
     """Crosses along the top: over their work where that is known, at the left edge where it is not; how many."""
     limits = ax.get_xlim()
-    for _, line in bad.iterrows():
-        colour = style.colour(line["solver.cell"]) if line["learned"] else looks[line["solver.tableau"]]["color"]
-        work = line["work"] if line["work"] > 0 else limits[0]
-        where = min(max(work, limits[0]), limits[1])
-        ax.plot(where, 1, "x", color=colour, transform=ax.get_xaxis_transform(), markersize=5, clip_on=False)
+    where = np.clip(bad["work"].where(bad["work"] > 0, limits[0]), *limits)
+    names = zip(bad["solver.cell"], bad["solver.tableau"], bad["learned"], strict=True)
+    colours = [style.colour(cell) if learned else looks[tableau]["color"] for cell, tableau, learned in names]
+    for colour, places in positions(colours).items():
+        crosses = {"marker": "x", "linestyle": "none", "markersize": 5, "clip_on": False}
+        there = where.iloc[places]
+        ax.plot(there, np.ones(len(there)), color=colour, transform=ax.get_xaxis_transform(), **crosses)
     ax.set_xlim(limits)
     return len(bad)
 
@@ -207,6 +212,7 @@ def _handles(rows: pd.DataFrame, looks: dict[str, dict[str, Any]]) -> list[Any]:
 FIGURE = Figure(
     name="work_precision",
     title="Work and precision",
+    kinds=("forecast", "integration"),
     caption=(
         "Error against evaluations of the field, lower left is better. Lines: classic integrators of the problem's "
         "own field, one point a step or tolerance; hollow and dashed: a library's own method. Stars: learned fields, "

@@ -22,6 +22,7 @@ def _paint(frame: pd.DataFrame) -> Canvas | None:
 FIGURE = Figure(
     name="work_precision_time",
     title="Work and precision in seconds",
+    kinds=("integration",),
     caption=(
         "Error at the end against seconds of wall time, the shortest of the repeated solves after a first one that "
         "warms up: a compiled library pays its compilation there. Marks as in the figure of evaluations."

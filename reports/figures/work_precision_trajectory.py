@@ -22,6 +22,7 @@ def _paint(frame: pd.DataFrame) -> Canvas | None:
 FIGURE = Figure(
     name="work_precision_trajectory",
     title="Work and precision along the trajectory",
+    kinds=("integration",),
     caption=(
         "Largest error over the compared times, each relative to the largest component of the reference at its time, "
         "against evaluations of the field. Marks as in the figure of the error at the end."

@@ -37,6 +37,7 @@ def _note(group: pd.DataFrame) -> str:
 TABLE = Table(
     name="accuracy",
     title="Sequence tasks",
+    kinds=("sequence",),
     caption=(
         "Primary metric, mean ± standard deviation over the seeds that gave a result; failed seeds are counted, not "
         "averaged. Mark, within a task, device and dtype: better = beyond the baseline by more than the spread; best "

@@ -84,6 +84,7 @@ def _note(group: pd.DataFrame) -> str:
 TABLE = Table(
     name="attractors",
     title="Long-term statistics",
+    kinds=("forecast", "lyapunov"),
     caption=(
         "Of long runs on a model's own output, mean over seeds. divergence: of Kullback and Leibler, of the true from "
         "the model's histogram in state space, in nats; hellinger: distance of the smoothed power spectra, 0 to 1. "

@@ -70,6 +70,7 @@ def _slope(steps: np.ndarray, errors: np.ndarray) -> float:
 TABLE = Table(
     name="bias_order",
     title="Order of the learned field's bias",
+    kinds=("transfer",),
     caption=(
         "slope: of log field error against log training step, least squares over all steps; beside it that between the "
         "two coarsest steps, where the bias stands out most from what the data and the model's form leave. A field "

@@ -54,6 +54,7 @@ def half_lag(r2: np.ndarray[Any, Any]) -> float:
 TABLE = Table(
     name="capacity",
     title="Memory capacity of untrained cells",
+    kinds=("capacity",),
     caption=(
         "How much of its past input a linear readout recovers from an untrained cell's state (Jaeger 2001): capacity "
         "is the sum over lags of the R^2 on held-out data, at most the number of state numbers (blocks times hidden "

@@ -54,6 +54,7 @@ def _quartiles(row: pd.Series[Any]) -> tuple[float, float]:
 TABLE = Table(
     name="ceilings",
     title="Ceilings of floating-point arithmetic",
+    kinds=("ceiling",),
     caption=(
         "ceiling: the largest median valid prediction time, in Lyapunov times, that the true field reaches over ever "
         "finer steps, against a truth in extended precision; quartiles over initial conditions at that step (in the "

@@ -75,6 +75,7 @@ def summary(table: pd.DataFrame) -> str:
 TABLE = Table(
     name="certificates",
     title="Soundness of the certificates",
+    kinds=("certificate",),
     caption=(
         "A random and adversarial search for weights, starts and inputs with which a certified step lets a difference"
         " of two states grow: a violation refutes the certificate. Worst growth: the largest factor seen, in the "

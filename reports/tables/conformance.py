@@ -8,6 +8,7 @@ from typing import Any
 
 import pandas as pd
 
+from ..frame import records
 from ..pieces import Table
 
 EXACT = 1e-11
@@ -41,7 +42,7 @@ COLUMNS = (
 def build(frame: pd.DataFrame) -> pd.DataFrame:
     """One line a backend and tableau. verdict: "conforms", or what does not, from the numbers of the line alone."""
     rows = frame[frame["kind"] == "conformance"]
-    lines = [line(row) for row in rows.to_dict("records") if not is_library_method(row)]
+    lines = [line(row) for row in records(rows) if not is_library_method(row)]
     lines = [known | {"verdict": verdict(known)} for known in lines]
     if not lines:
         return pd.DataFrame(columns=list(COLUMNS))
@@ -142,6 +143,7 @@ def _brief(table: pd.DataFrame) -> pd.DataFrame:
 TABLE = Table(
     name="conformance",
     title="Conformance of tableaux in backends",
+    kinds=("conformance",),
     caption=(
         "coefficients: those recovered from the running solver against those asked for. trajectory: against a plain "
         "loop on the same uneven grid. gradient: against native; native's against the derivative of the plain loop. "

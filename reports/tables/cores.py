@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pandas as pd
 
+from ..frame import records
 from ..pieces import Table
-from ..timings import cores, records, timings, workload
+from ..timings import cores, timings, workload
 
 COLUMNS = (
     *("workload", "peer", "threads", "base threads", "milliseconds", "base milliseconds", "gain", "per thread"),
@@ -36,6 +37,7 @@ def brief(table: pd.DataFrame) -> pd.DataFrame:
 TABLE = Table(
     name="cores",
     title="What more cores bring",
+    kinds=("speed",),
     caption=(
         "The same workload on more threads: gain = median time on the smallest thread count over that on this one; "
         "per thread = gain over the ratio of thread counts, 1 at best. Only workloads measured on two counts."

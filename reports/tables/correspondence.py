@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from ..frame import EQUAL
+from ..frame import EQUAL, records
 from ..pieces import Table
 
 CLOSE = 0.3
@@ -40,7 +40,7 @@ def build(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def _line(group: pd.DataFrame) -> dict[str, Any]:
-    known = [{str(key): value for key, value in r.items()} for r in group.to_dict("records")]
+    known = records(group)
     told = next((r for r in known if isinstance(r.get("properties.equation"), str)), known[0])
     errors = group[["metrics.equality_error_one_step", "metrics.equality_error"]].dropna(how="all")
     one, whole = (float(errors[name].max(skipna=False)) if len(errors) else math.nan for name in errors)
@@ -126,6 +126,7 @@ def _note(table: pd.DataFrame) -> str:
 TABLE = Table(
     name="correspondence",
     title="Known recurrent networks as methods for an ODE",
+    kinds=("correspondence",),
     caption=(
         "Each network as field, method and step: (n, t) = nested evaluations of the nonlinearity in a step, and lags "
         "of the output that determine the next. Errors: largest relative difference from an independent transcription"

@@ -34,6 +34,7 @@ def build(frame: pd.DataFrame) -> pd.DataFrame:
 TABLE = Table(
     name="data_grid",
     title="Noise, size of the data and sampling step",
+    kinds=("forecast",),
     caption=(
         "every: so many sampling steps of the system lie between two points that a learner sees; noise: standard "
         "deviation on the training data, in standard deviations of the attractor, the test being free of it; points: "

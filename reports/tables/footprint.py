@@ -42,6 +42,7 @@ def limit(mebibytes: float, status: str) -> str:
 TABLE = Table(
     name="footprint",
     title="Memory of training",
+    kinds=("footprint",),
     caption=(
         "Peak memory of a training step (forward and backward), MiB, and its seconds, by length of the sequence, "
         "engine and memory mode. Exponent: memory ~ length^exponent over the lengths measured, from three on. A run "

@@ -82,6 +82,7 @@ def _note(group: pd.DataFrame) -> str:
 TABLE = Table(
     name="forecasting",
     title="Chaotic forecasts",
+    kinds=("ceiling", "forecast"),
     caption=(
         "Valid prediction time in Lyapunov times: median and quartiles over initial conditions, each the median over "
         "seeds; nrmse over one Lyapunov time; valid to the end = fraction of forecasts that never passed the "

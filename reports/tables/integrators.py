@@ -79,6 +79,7 @@ def _brief(table: pd.DataFrame) -> pd.DataFrame:
 TABLE = Table(
     name="integrators",
     title="Initial value problems",
+    kinds=("integration",),
     caption=(
         "Error at the end point (maximum norm, relative to the reference's largest component), evaluations of the "
         "field, accepted and rejected steps (means over the runs with a result), and seconds of wall time (median). "

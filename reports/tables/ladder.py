@@ -61,6 +61,7 @@ def _note(group: pd.DataFrame) -> str:
 TABLE = Table(
     name="ladder",
     title="The information ladder",
+    kinds=("ceiling", "forecast"),
     caption=(
         "Of every rung the setting with the longest median valid prediction time, of so many settings that were tried: "
         "chosen on the forecasts that are shown, so a rung of many settings is a little flattered. Valid time in "

@@ -8,6 +8,7 @@ from typing import Any
 
 import pandas as pd
 
+from ..frame import records
 from ..pieces import Table
 from .conformance import is_library_method, line, misbehaviour
 
@@ -24,7 +25,7 @@ COLUMNS = (
 def build(frame: pd.DataFrame) -> pd.DataFrame:
     """One line a method. is: tableaux of the catalogue equal to what runs. verdict: from the row's data alone."""
     rows = frame[frame["kind"] == "conformance"]
-    lines = [_line(row) for row in rows.to_dict("records") if is_library_method(row)]
+    lines = [_line(row) for row in records(rows) if is_library_method(row)]
     if not lines:
         return pd.DataFrame(columns=list(COLUMNS))
     return pd.DataFrame(lines).sort_values(["library", "claimed order", "method"], kind="stable")[list(COLUMNS)]
@@ -110,6 +111,7 @@ def _note(group: pd.DataFrame) -> str:
 TABLE = Table(
     name="library_methods",
     title="The libraries' own methods",
+    kinds=("conformance",),
     caption=(
         "claims: the tableau of the catalogue that the name means, and the order that the library states. is: the "
         "tableaux of the catalogue equal to what runs, recovered from the running method. remembers: a step reads "

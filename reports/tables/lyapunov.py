@@ -8,6 +8,7 @@ from typing import Any
 
 import pandas as pd
 
+from ..frame import records
 from ..pieces import Table
 
 STANDARD_ERRORS = 2.0
@@ -31,7 +32,7 @@ def _line(part: pd.DataFrame) -> dict[str, Any]:
     good, first = part[part["status"] == "ok"], part.iloc[0]
     known: dict[str, Any] = {"system": first["task.system"], "device": first["device"], "dtype": first["dtype"]}
     lost = part[part["status"] != "ok"]
-    said = dict.fromkeys(f"{r['solver_label']}: {r['reason']}" for r in lost.to_dict("records"))
+    said = dict.fromkeys(f"{r['solver_label']}: {r['reason']}" for r in records(lost))
     known |= {"runs": len(part), "failed": len(lost), "reason": "; ".join(said)}
     if good.empty:
         return known
@@ -95,6 +96,7 @@ def _total(row: pd.Series[Any]) -> float:
 TABLE = Table(
     name="lyapunov",
     title="Lyapunov exponents",
+    kinds=("lyapunov",),
     caption=(
         "exponent: the flow's largest, in 1 over the equation's unit of time, with its standard error over "
         "trajectories; published: with the stated uncertainty, or half a unit of the last digit printed. agreement: "

@@ -32,6 +32,7 @@ def build(frame: pd.DataFrame) -> pd.DataFrame:
 TABLE = Table(
     name="memory",
     title="Parameters for memory",
+    kinds=("sequence",),
     caption=(
         "For every memory length, the smallest parameter count of those tried that solves the task (recall accuracy "
         "at least 0.99, mean squared error at most 0.01, else skill at least 0.9) in more than half of its seeds. "

@@ -25,6 +25,7 @@ def build(frame: pd.DataFrame) -> pd.DataFrame:
 TABLE = Table(
     name="norms",
     title="Drift of the norm",
+    kinds=("norm",),
     caption=(
         "Largest | ||y|| / ||y_0|| - 1 | along a sequence of so many steps with random inputs, mean over seeds, in "
         "float64. Strang splitting into exact unitary flows and the implicit midpoint rule keep the norm of a unitary "

@@ -49,6 +49,7 @@ def _note(group: pd.DataFrame) -> str:
 TABLE = Table(
     name="orders",
     title="Order of convergence",
+    kinds=("order",),
     caption=(
         "Slope of log error against log step, beside the claimed order; as claimed: within 0.25 of it. A method with "
         "very small principal error terms may show more than its order."

@@ -53,6 +53,7 @@ def _brief(table: pd.DataFrame) -> pd.DataFrame:
 TABLE = Table(
     name="overview",
     title="Against the baseline",
+    kinds=("forecast", "sequence"),
     caption=(
         "For every task the best setting (mean ± standard deviation over its seeds) and the cells of which some "
         "setting is beyond the baseline, the best that can be done without memory (of a forecast: persistence), by "

@@ -47,6 +47,7 @@ def build(frame: pd.DataFrame) -> pd.DataFrame:
 TABLE = Table(
     name="parameters",
     title="Parameters on paper",
+    kinds=("parameters", "sequence"),
     caption=(
         "Trained numbers of the smallest recurrence, without readout, whose state has room for t inputs of p numbers: "
         "blocks times hidden units at least t p, complex units counting twice; the companion cell keeps one input in "

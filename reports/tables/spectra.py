@@ -86,6 +86,7 @@ def summary(table: pd.DataFrame) -> str:
 TABLE = Table(
     name="spectra",
     title="Spectrum, growth and certificate",
+    kinds=("stability",),
     caption=(
         "Before and after training, medians over seeds. Inside: share of h lambda in the region of absolute "
         "stability, lambda the eigenvalues of df/dy along test sequences; kappa: condition number of the "

@@ -74,6 +74,7 @@ def brief(table: pd.DataFrame) -> pd.DataFrame:
 TABLE = Table(
     name="speed",
     title="Speed",
+    kinds=("speed",),
     caption=(
         "Each workload with all its peers measured in turns in one process, fastest first: milliseconds (median and "
         "quartiles over rounds), how many times as long as ours it takes (below 1 the peer beats ours, and standing "

@@ -23,6 +23,7 @@ def brief(table: pd.DataFrame) -> pd.DataFrame:
 TABLE = Table(
     name="speed_targets",
     title="Targets of speed",
+    kinds=("footprint", "speed"),
     caption=(
         "Measured: how many times as long as ours the peer takes where the target is a factor; ours over the other "
         "where it is a share (the floor, torch.nn.LSTM); the gain of two threads over one; seconds of the first "

@@ -116,6 +116,7 @@ def _note(table: pd.DataFrame) -> str:
 TABLE = Table(
     name="stages",
     title="Stages and order, measured",
+    kinds=("stages",),
     caption=(
         "n: nested evaluations of the nonlinearity in one step, from the degree of the polynomial that the step makes"
         " of quadratic slopes, in exact arithmetic; reaching: stages that the result depends on. Fewer: some stages do "

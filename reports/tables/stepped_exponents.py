@@ -55,6 +55,7 @@ def _line(row: pd.Series[Any]) -> dict[str, Any]:
 TABLE = Table(
     name="stepped_exponents",
     title="Lyapunov exponents of stepped maps",
+    kinds=("lyapunov",),
     caption=(
         "The largest exponent of the map that a method steps, by tableau and step (steps: in a sampling step of the "
         "system), beside the flow's, with standard errors; agreeing up to two joint errors. The exact sum is the "

@@ -66,6 +66,7 @@ def _note(group: pd.DataFrame) -> str:
 TABLE = Table(
     name="transfer",
     title="Fields trained through one tableau, stepped by another",
+    kinds=("transfer",),
     caption=(
         "Median valid prediction time in Lyapunov times, the median over seeds. matched: stepped as trained (the true "
         "field: with its own tableau). A column per method, with so many steps (×) in a sample; limit: steps so fine "

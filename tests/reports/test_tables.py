@@ -508,7 +508,7 @@ def test_numbers_are_shown_with_four_digits_and_their_spread() -> None:
     assert lines == [["0.3333 ± 0.012", "1"], ["—", "2"], ["1.235e4", "3"]]
     assert [shown(v) for v in (True, None, 0.5, 1e-7, math.inf, "a\nb\x1b[31m")] == [
         *("yes", "—", "0.5", "1e-7", "inf"),
-        "a b [31m",
+        "a b\\x1b[31m",
     ]
 
 

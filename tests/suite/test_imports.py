@@ -76,7 +76,7 @@ def test_light_commands_load_nothing_heavy(arguments: list[str]) -> None:
         "from odernn.suite.cli import main\n"
         f"status = main({arguments!r})\n"
         "bare = {'suite', 'tasks', 'solvers', 'reports'}\n"
-        "heavy = {'torch', 'pandas', 'matplotlib', 'torchdiffeq'}\n"
+        "heavy = {'torch', 'pandas', 'matplotlib', 'torchdiffeq', 'rich', 'psutil', 'distributed'}\n"
         "print((status, sorted((bare | heavy) & set(sys.modules))), file=sys.stderr)\n"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=ROOT, check=True)
