@@ -1,4 +1,7 @@
-"""A table as text: CSV, Markdown, LaTeX and a terminal's lines, every cell harmless for the format it goes to."""
+"""A table as text: CSV, Markdown, LaTeX and a terminal's lines, every cell harmless for the format it goes to.
+
+Longer than most files because the formats share their reading of a table.
+"""
 
 from __future__ import annotations
 

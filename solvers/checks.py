@@ -2,6 +2,8 @@
 
 Oracles are independent of what is examined: rooted trees for a tableau, finite differences for a cell's derivatives,
 SciPy's DOP853 at tight tolerance and the native gradient for a backend.
+
+Longer than most files because all these rules are in it.
 """
 
 from __future__ import annotations

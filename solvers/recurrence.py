@@ -1,4 +1,7 @@
-"""A learned recurrence: an ODERNN, or a library baseline."""
+"""A learned recurrence: an ODERNN, or a library baseline.
+
+Longer than most files because audits, timings and training all start from here.
+"""
 
 from __future__ import annotations
 

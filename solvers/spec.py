@@ -1,4 +1,7 @@
-"""A point's solver entries, checked: what runs, what is refused and in which words."""
+"""A point's solver entries, checked: what runs, what is refused and in which words.
+
+Longer than most files for the sentences of what is refused.
+"""
 
 from __future__ import annotations
 

@@ -2,6 +2,8 @@
 
 Sequences are (time, batch, channel); states of an initial value problem are (..., dimension); tasks speak NumPy
 (float64), solvers may use torch inside. Nothing here imports torch: the hub is light.
+
+Longer than most files because every noun of the project is in it, most of it docstrings.
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""The one training loop: Adam on fresh sequences, with an account of how the gradient travels through time."""
+"""The one training loop: Adam on fresh sequences, with an account of how the gradient travels through time.
+
+Longer than most files because the models it trains are seen through NumPy here too.
+"""
 
 from __future__ import annotations
 

@@ -2,6 +2,8 @@
 
 A point that several folders hold with the same metrics is one row; with other metrics it is a conflict, and nothing is
 written. What a row says about where it was made stays as it is.
+
+Longer than most files for the sentences that say what conflicts and why.
 """
 
 from __future__ import annotations

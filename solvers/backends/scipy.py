@@ -3,6 +3,8 @@
 `scipy.integrate.solve_ivp` takes a solver class, but the class to derive from and its step are private
 (`scipy.integrate._ivp.rk`). SciPy works on one flat float64 (or complex128) vector and has no gradient: torch states
 pass through NumPy, and their gradient is the discrete adjoint of the accepted steps, replayed with our own stage loop.
+
+Longer than most files for what it says of each assumption about SciPy.
 """
 
 from __future__ import annotations

@@ -2,6 +2,8 @@
 
 The numbers do not depend on the number of threads: a tile's rows follow from the batch and the hidden size, and sums
 over tiles are taken in a fixed order.
+
+Longer than most files: the two directions share the block of addresses that the machine code reads.
 """
 
 from __future__ import annotations

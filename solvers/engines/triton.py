@@ -5,6 +5,8 @@ program (`triton_text`), kept as a file in the cache folder, because Triton read
 imported from there. Triton comes with torch's CUDA wheels; without it, or without a device, `available` says so.
 
 With TRITON_INTERPRET=1 set before Triton is first imported the same kernels run on CPU tensors, in NumPy, slowly.
+
+Longer than most files because what launches a kernel and what writes its arguments must agree.
 """
 
 from __future__ import annotations

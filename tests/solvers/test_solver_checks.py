@@ -16,6 +16,7 @@ from odernn.solvers.cell_field import CellField
 from odernn.solvers.tableau import Tableau
 from odernn.solvers.tableaux import METHODS, tableau
 from odernn.suite.catalogue import entries
+from odernn.suite.checks import judged
 
 
 @pytest.mark.parametrize("name", sorted(METHODS))
@@ -81,7 +82,7 @@ def failed(name: str, monkeypatch: pytest.MonkeyPatch, slope: Slope) -> dict[str
     """The rules, with what they say, that a cell with this slope breaks."""
     monkeypatch.setattr(CellField, "forward", slope)
     torch.manual_seed(0)
-    return {v.rule: v.detail for v in checks._verdicts(checks._equation_rules(name)) if not v.ok}
+    return {v.rule: v.detail for v in judged(checks._equation_rules(name)) if not v.ok}
 
 
 RIGHT = CellField.forward
