@@ -14,24 +14,8 @@ from odernn.solvers import checks
 from odernn.solvers.backends.native import Native
 from odernn.solvers.cell_field import CellField
 from odernn.solvers.tableau import Tableau
-from odernn.solvers.tableaux import METHODS, tableau
-from odernn.suite.catalogue import entries
+from odernn.solvers.tableaux import tableau
 from odernn.suite.checks import judged
-
-
-@pytest.mark.parametrize("name", sorted(METHODS))
-def test_built_in_tableaux_pass(name: str) -> None:
-    assert [v.rule for v in checks.check_tableau(name) if not v.ok] == []
-
-
-@pytest.mark.parametrize("name", sorted(entries("cell")))
-def test_built_in_cells_pass(name: str) -> None:
-    assert [(v.rule, v.detail) for v in checks.check_cell(name) if not v.ok] == []
-
-
-@pytest.mark.parametrize("name", sorted(entries("backend")))
-def test_built_in_backends_pass(name: str) -> None:
-    assert [(v.rule, v.detail) for v in checks.check_backend(name) if not v.ok] == []
 
 
 def test_a_wrong_coefficient_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
