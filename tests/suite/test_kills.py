@@ -191,7 +191,7 @@ def alive(text: str) -> list[int]:
 
 @pytest.mark.timeout(600)
 def test_a_run_survives_a_hundred_kills(toy: Path, tmp_path: Path) -> None:
-    disturb(toy, tmp_path, Counter(driver=8, server=4, run=88), toys=150)
+    disturb(toy, tmp_path, Counter(driver=5, server=3, run=92), toys=100)
     assert alive(str(tmp_path / "out-")) == []
 
 
