@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 ALLOWED = 1024
 """Largest relative gap that rounding explains over a few steps of a random cell, in units of the dtype's spacing at 1
-times the tableau's largest row sum; the largest seen is a quarter of it, in both dtypes (verner65, row sum 429)."""
+times the tableau's largest row sum; the largest seen is half of it, in either dtype (verner65, row sum 429)."""
 
 HIDDEN, BATCH, LENGTH, INPUTS = 5, 3, 4, 2
 
