@@ -65,9 +65,15 @@ def _brief(table: pd.DataFrame) -> pd.DataFrame:
     """One line a tableau: of its cases (problem, step) with the most backends the finest, its error in each backend."""
     lines = []
     backends = sorted(table["backend"].unique()) if "backend" in table else []
-    for _, group in table.groupby(["tableau", "device", "dtype"] if "tableau" in table else ["device", "dtype"]):
-        cases = [case for _, case in group.groupby(["problem", "step"] if "step" in table else ["problem"], sort=False)]
-        case = max(cases, key=lambda c: (len(c.dropna(subset="error")), -float(c["error"].fillna(1e99).max())))
+    keys = ["tableau", "device", "dtype"] if "tableau" in table else ["device", "dtype"]
+    cases = table.groupby([*keys, *(["problem", "step"] if "step" in table else ["problem"])], sort=False)
+    # over all cases at once: there may be thousands
+    known, worst = cases["error"].count(), table["error"].fillna(1e99).groupby(cases.ngroup()).max()
+    best = pd.DataFrame({"known": known.to_numpy(), "worst": worst[worst.index >= 0].to_numpy()}, index=known.index)
+    best = best.sort_values(["known", "worst"], ascending=[False, True], kind="stable")
+    finest = {place[: len(keys)]: place for place in reversed(list(best.index))}
+    for key, group in table.groupby(keys):
+        case = cases.get_group(finest[key])
         first = case.iloc[0]
         line = {name: first[name] for name in ("tableau", "problem", "step", "f calls") if name in table}
         line |= {f"error {b}": case.loc[case["backend"] == b, "error"].min() for b in backends}
