@@ -16,13 +16,8 @@ from odernn.suite.contracts import Array, Batch, LearningTask
 from odernn.suite.errors import UsageError
 from odernn.suite.metrics import mean_squared_error
 
-LONG = ("chaos", "diffrax", "eunn", "mlp-field", "ode-lstm", "qunn", "urnn")
-"""What takes seconds each to check, diffrax minutes: it compiles every tableau."""
 
-
-@pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=[pytest.mark.slow] * (name in LONG)) for name in checkable()]
-)
+@pytest.mark.parametrize("name", checkable())
 def test_what_ships_conforms(name: str) -> None:
     verdicts = check(name)
     assert [verdict for verdict in verdicts if not verdict.ok] == []
@@ -32,7 +27,6 @@ def test_what_ships_conforms(name: str) -> None:
 def test_everything_that_ships_and_has_rules_is_checked() -> None:
     known = {name for kind in ("task", "cell", "tableau", "backend") for name in entries(kind)}
     assert set(checkable()) == known
-    assert set(LONG) <= known
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -443,15 +443,27 @@ def test_memory_is_enforced_wherever_it_is_taken(villain: Callable[..., dict[str
     assert row["cost"]["peak_memory_mib"] > 1536
 
 
+@pytest.fixture
+def temporary(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """The folder for temporary files, one that no other test writes to meanwhile."""
+    pool.warm_up()  # the server keeps its socket where it began
+    with tempfile.TemporaryDirectory() as folder:
+        monkeypatch.setattr(tempfile, "tempdir", folder)
+        monkeypatch.setenv("TMPDIR", folder)
+        yield Path(folder)
+
+
 @pytest.mark.parametrize("what", ["leaves_files", "leaves_files_and_dies"])
-def test_temporary_files_go_with_the_run(villain: Callable[..., dict[str, Any]], tmp_path: Path, what: str) -> None:
-    before = set(Path(tempfile.gettempdir()).glob("odernn-*"))
+def test_temporary_files_go_with_the_run(
+    villain: Callable[..., dict[str, Any]], tmp_path: Path, temporary: Path, what: str
+) -> None:
     rows = list(run_all([villain(what), villain(what, 1)], facts={}))
     assert len(rows) == 2
     places = [Path(line) for line in noted(tmp_path) if line.startswith("/")]
     assert len(places) == 2
+    assert all(place.is_relative_to(temporary) for place in places)
     assert not any(place.exists() for place in places)
-    assert set(Path(tempfile.gettempdir()).glob("odernn-*")) <= before
+    assert list(temporary.glob("odernn-*")) == []
 
 
 def test_a_warm_worker_takes_one_point_after_another(villain: Callable[..., dict[str, Any]], tmp_path: Path) -> None:
@@ -497,7 +509,7 @@ def test_without_a_server_a_run_is_a_row(
 
 
 def test_a_run_that_holds_the_lock_does_not_outlive_a_killed_driver(
-    villain: Callable[..., dict[str, Any]], tmp_path: Path
+    villain: Callable[..., dict[str, Any]], tmp_path: Path, temporary: Path
 ) -> None:
     script = tmp_path / "parent.py"
     script.write_text(
@@ -512,15 +524,14 @@ def test_a_run_that_holds_the_lock_does_not_outlive_a_killed_driver(
         "    list(run_all(json.loads(sys.argv[1]), 2, facts={}, tick=tick))\n"
     )
     points = [villain("locks"), villain("orphan_and_hang")]
-    before = set(Path(tempfile.gettempdir()).glob("odernn-*"))
     command = [sys.executable, str(script), json.dumps(points), str(tmp_path / "pids")]
     assert subprocess.run(command, check=False).returncode == -signal.SIGKILL
     assert gone([int(pid) for pid in noted(tmp_path)])
     for _ in range(50):
-        if set(Path(tempfile.gettempdir()).glob("odernn-*")) <= before:
+        if not list(temporary.glob("odernn-*")):
             break
         time.sleep(0.1)
-    assert set(Path(tempfile.gettempdir()).glob("odernn-*")) <= before
+    assert list(temporary.glob("odernn-*")) == []
 
 
 def test_nothing_is_left_open(villain: Callable[..., dict[str, Any]]) -> None:
