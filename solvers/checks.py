@@ -16,8 +16,8 @@ import numpy as np
 from scipy.integrate import solve_ivp
 
 from ..suite.catalogue import NAME, load
-from ..suite.checks import BrokenRuleError, Rule, Verdict, judged
 from ..suite.loading import is_file
+from ..suite.verdict import BrokenRuleError, Rule, Verdict, judged, must, silent
 from .backends import find_backend
 from .fields import field_of
 from .forecaster_checks import forecaster_rules
@@ -78,21 +78,12 @@ def examined(kind: str, name: str, begin: Callable[[str], None]) -> Iterator[Ver
         yield verdict
 
 
-def _heard(rule: str) -> None:
-    """Nobody is told which rule is next."""
-
-
-def _must(holds: bool, otherwise: str) -> None:
-    if not holds:
-        raise BrokenRuleError(otherwise)
-
-
 # ------------------------------------------------------------------------------------------------------------ tableaux
 
 
 def check_tableau(name: str) -> list[Verdict]:
     """The claimed orders are the computed ones, exactly; a reference is given. Of every kind of method."""
-    return list(examined("tableau", name, _heard))
+    return list(examined("tableau", name, silent))
 
 
 def _tableau_rules(name: str) -> list[Rule]:
@@ -113,7 +104,7 @@ def _tableau_rules(name: str) -> list[Rule]:
         return f"order {method.order}, from the words of the composed flows"
 
     def reference() -> str:
-        _must(bool(method.reference.strip()), "no reference is given")
+        must(bool(method.reference.strip()), "no reference is given")
         return method.reference
 
     def engines() -> str:
@@ -144,7 +135,7 @@ def _engines(cell: str, methods: Sequence[Method]) -> str:
             ran = [gap for gap in found if not gap.reason]
             reasons |= {gap.reason for gap in found if gap.reason}
             for gap in ran:
-                _must(
+                must(
                     gap.holds,
                     f"under {gap.method}, {gap.dtype}, engine {engine!r} differs by {gap.value:.1e}, in gradients "
                     f"{gap.gradient:.1e}",
@@ -164,7 +155,7 @@ def _engines(cell: str, methods: Sequence[Method]) -> str:
 def check_cell(name: str) -> list[Verdict]:
     """Shapes, dtypes, batch equivariance, continuation, gradient; of an equation also Jacobian, order, reference; of a
     forecaster see `forecaster_checks`."""
-    return list(examined("cell", name, _heard))
+    return list(examined("cell", name, silent))
 
 
 def _cell_rules(name: str) -> list[Rule]:
@@ -212,24 +203,22 @@ def _recurrence_rules(name: str) -> list[Rule]:
     def shapes() -> str:
         for dtype in (torch.float32, torch.float64):
             output, state = _recurrent(name, 5, dtype)(torch.randn(7, 4, 2, dtype=dtype))
-            _must(output.shape == (7, 4, 3), f"output {tuple(output.shape)} for 7 steps of 4 sequences and 3 outputs")
-            _must(output.dtype == dtype, f"{output.dtype} came out where {dtype} went in")
-            _must(
-                all(4 in leaf.shape and leaf.shape[-1] == 5 for leaf in _leaves(state)), "the state has another shape"
-            )
+            must(output.shape == (7, 4, 3), f"output {tuple(output.shape)} for 7 steps of 4 sequences and 3 outputs")
+            must(output.dtype == dtype, f"{output.dtype} came out where {dtype} went in")
+            must(all(4 in leaf.shape and leaf.shape[-1] == 5 for leaf in _leaves(state)), "the state has another shape")
         return "float32 and float64"
 
     def batch() -> str:
         cell, x, order = _recurrent(name, 5, torch.float64), torch.randn(7, 4, 2, dtype=torch.float64), [2, 0, 3, 1]
         gap = (cell(x[:, order])[0] - cell(x)[0][:, order]).abs().max().item()
-        _must(gap < 1e-12, f"permuting the batch changes outputs by {gap:.1e}")
+        must(gap < 1e-12, f"permuting the batch changes outputs by {gap:.1e}")
         return f"largest difference {gap:.1e}"
 
     def continues() -> str:
         cell, x = _recurrent(name, 5, torch.float64), torch.randn(8, 3, 2, dtype=torch.float64)
         first, state = cell(x[:3])
         gap = (torch.cat([first, cell(x[3:], state)[0]]) - cell(x)[0]).abs().max().item()
-        _must(gap < 1e-12, f"two halves differ from the whole by {gap:.1e}")
+        must(gap < 1e-12, f"two halves differ from the whole by {gap:.1e}")
         return f"largest difference {gap:.1e}"
 
     def gradient() -> str:
@@ -267,7 +256,7 @@ def _equation_rules(name: str) -> list[Rule]:
             up, down = (field(0.0, state + s * bump, drive, weights) for s in (1, -1))
             columns.append((up - down) / (2 * eps))
         gap = (torch.stack(columns, -1) - derived).abs().max().item() / max(1.0, derived.abs().max().item())
-        _must(gap < 1e-7, f"the derived Jacobian differs from finite differences by {gap:.1e}")
+        must(gap < 1e-7, f"the derived Jacobian differs from finite differences by {gap:.1e}")
         return f"largest difference from finite differences {gap:.1e}"
 
     def order() -> str:
@@ -289,7 +278,7 @@ def _equation_rules(name: str) -> list[Rule]:
             nonlocal calls
             calls = 0
             solved = solve_ivp(slope, (0.0, span), start.numpy(), method="DOP853", rtol=1e-13, atol=1e-13)
-            _must(solved.success, f"the field has no solution to compare with: {solved.message}")
+            must(solved.success, f"the field has no solution to compare with: {solved.message}")
             found = []
             for n in (12, 16, 24, 32):
                 grid = [span * k / n for k in range(n + 1)]
@@ -322,18 +311,18 @@ def _equation_rules(name: str) -> list[Rule]:
         for i in (0, 1, 2, 2, 0, 1, 1, 0, 2):  # each again, after another one and after itself
             value = cell.field(0.0, states[i], drive[i], weights).detach()
             gap = (value - seen.setdefault(i, value)).abs().max().item()
-            _must(gap == 0.0, f"at one state and input it differs by {gap:.1e} from call to call")
+            must(gap == 0.0, f"at one state and input it differs by {gap:.1e} from call to call")
         return "nine calls at three states"
 
     def named() -> str:
         shaped = NAME.fullmatch(equation.name) is not None
-        _must(shaped, f"the field is called {equation.name!r}: expected letters, digits, '-', '_' and '+'")
+        must(shaped, f"the field is called {equation.name!r}: expected letters, digits, '-', '_' and '+'")
         same = is_file(name) or equation.name == name
-        _must(same, f"the field of cell {name!r} is called {equation.name!r}: expected the same name")
+        must(same, f"the field of cell {name!r} is called {equation.name!r}: expected the same name")
         return equation.name
 
     def reference() -> str:
-        _must(bool(equation.reference.strip()), "no reference is given")
+        must(bool(equation.reference.strip()), "no reference is given")
         return equation.reference
 
     def engines() -> str:
@@ -355,7 +344,7 @@ def _equation_rules(name: str) -> list[Rule]:
 
 def check_backend(name: str) -> list[Verdict]:
     """Recovered tableaux, observed order, input held over a step, gradient."""
-    return list(examined("backend", name, _heard))
+    return list(examined("backend", name, silent))
 
 
 def _backend_rules(name: str) -> list[Rule]:
@@ -379,7 +368,7 @@ def _recovered(backend: Backend, adaptive: bool) -> str:
     chosen = [t for t in TABLEAUX.values() if t.explicit and (t.b_hat is not None or not adaptive)]
     gaps = {t.name: deviation(backend, t, adaptive) for t in chosen}
     worst = max(gaps, key=lambda key: gaps[key])
-    _must(gaps[worst] < ROUNDING, f"{worst} is off by {gaps[worst]:.1e}")
+    must(gaps[worst] < ROUNDING, f"{worst} is off by {gaps[worst]:.1e}")
     return f"{len(gaps)} tableaux, largest difference {gaps[worst]:.1e} ({worst})"
 
 
@@ -398,7 +387,7 @@ def _observed(backend: Backend) -> str:
             last = backend.fixed(_problem, np.array([0.8]), grid, tableau).states[-1]
             errors.append(abs(float(last[0]) - exact))
         order = math.log2(errors[0] / errors[1])
-        _must(abs(order - tableau.order) < 0.5, f"{name} of order {tableau.order} converges with {order:.2f}")
+        must(abs(order - tableau.order) < 0.5, f"{name} of order {tableau.order} converges with {order:.2f}")
         seen.append(f"{name} {order:.2f}")
     return ", ".join(seen)
 
@@ -412,7 +401,7 @@ def _held(backend: Backend) -> str:
         grid = [0.0, 1.0, 2.0, 3.0, 4.0]
         states = np.asarray(backend.fixed(driven, np.zeros(1), grid, find_tableau(name), inputs).states)[:, 0]
         gap = float(np.abs(states - np.array([0, 1, 11, 111, 1111])).max())
-        _must(gap < 1e-9, f"{name} is off by {gap:.1e} where the input jumps")
+        must(gap < 1e-9, f"{name} is off by {gap:.1e} where the input jumps")
     return "heun2, rk4, dormand-prince54 across jumps"
 
 
@@ -434,5 +423,5 @@ def _gradient(backend: Backend) -> str:
 
     pairs = zip(gradients(backend), gradients(find_backend("native")), strict=True)
     gap = max(float((a - b).abs().max() / b.abs().max()) for a, b in pairs)
-    _must(gap < 1e-6, f"relative difference {gap:.1e} at 80 steps of RK4")
+    must(gap < 1e-6, f"relative difference {gap:.1e} at 80 steps of RK4")
     return f"relative difference {gap:.1e} at 80 steps of RK4"

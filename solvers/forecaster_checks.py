@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 
 from ..suite.catalogue import build_task
-from ..suite.checks import BrokenRuleError
 from ..suite.contracts import Array, Budget, Forecaster, ForecastTask
+from ..suite.verdict import BrokenRuleError
 from .forecasters import rung_of
 from .ladder import LadderSolver
 from .spec import parse

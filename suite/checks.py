@@ -1,99 +1,25 @@
 """Conformance: what a plugin must do, as rules that run; shipped, so that an author can test against them.
 
-`check("my-task")` returns one `Verdict` a rule. The rules for tasks are here; those for tableaux, cells and backends
-belong to the solvers and are called by name. `checkup` does the same in a process apart, which adds what can be seen
-from outside alone. Longer than most files because every rule of a task is in it.
+`check("my-task")` returns one `Verdict` a rule. The rules for tableaux, cells and backends belong to the
+solvers and are called by name. `checkup` does the same in a process apart, which adds what can be seen from outside
+alone.
 """
 
 from __future__ import annotations
 
-import json
-import math
-import random
-import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass, is_dataclass
-from datetime import date
+from collections.abc import Callable, Iterator
 from functools import partial
 from importlib import import_module
-from types import FrameType
-from typing import Any, TypeAlias, get_args
+from typing import Any
 
-import numpy as np
-
-from .catalogue import NAME, build_task, entries, find, load
-from .contracts import (
-    Array,
-    Audit,
-    Batch,
-    Budget,
-    Flow,
-    Learned,
-    LearningTask,
-    Loss,
-    Nesting,
-    RecurrentMap,
-    Solver,
-    Task,
-    Timing,
-    Trajectory,
-    VectorField,
-    Workload,
-)
-from .errors import PLUGIN_ERRORS, UsageError, nearest
-from .leak import answers, scored
-from .metrics import METRICS, mean_squared_error
-from .metrics import cross_entropy as mean_cross_entropy
-from .seeds import stream
-
-SIZE = 200
-"""Sequences in a batch that is only looked at."""
-
-LARGE = 2000
-"""Sequences in the batch that a baseline is compared on."""
-
-WINDOW = 16
-"""Steps that a training and a test sequence must not have in common at different places."""
-
-BACK = 4
-"""How many of the latest inputs are probed for an answer that should have to be remembered."""
+from .catalogue import entries, find, load
+from .contracts import Task
+from .errors import UsageError
+from .task_rules import made, rules
+from .verdict import Verdict, judged, silent
 
 CHECKED = ("task", "tableau", "cell", "backend")
 """The kinds that have rules."""
-
-_OPTIMUM = {"accuracy": 1.0, "skill": 1.0, "cross_entropy": 0.0, "mean_squared_error": 0.0, "nrmse": 0.0, "error": 0.0}
-_SURE = 50.0
-"""A logit so far above the others that float64 cannot see the difference from certainty."""
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """One rule applied to one plugin: the rule in words, whether it holds, and the number or the reason."""
-
-    rule: str
-    ok: bool
-    detail: str = ""
-
-
-Rule: TypeAlias = tuple[str, Callable[[], str]]
-"""The rule in words; what examines it gives the detail of a verdict, or raises `BrokenRuleError`."""
-
-
-def _silent(rule: str) -> None:
-    """Tells nobody which rule is next."""
-
-
-def judged(rules: Iterable[Rule], begin: Callable[[str], None] = _silent) -> Iterator[Verdict]:
-    """The verdict on each rule in turn. begin: told the rule before it is examined."""
-    for rule, examine in rules:
-        begin(rule)
-        try:
-            verdict = Verdict(rule, True, examine())
-        except BrokenRuleError as broken:
-            verdict = Verdict(rule, False, str(broken))
-        except PLUGIN_ERRORS as error:  # the author's code may raise anything; that is a verdict too
-            verdict = Verdict(rule, False, f"{type(error).__name__}: {error}")
-        yield verdict
 
 
 def checkable() -> list[str]:
@@ -119,7 +45,7 @@ def check(name: str) -> list[Verdict]:
     return list(examined(name))
 
 
-def examined(name: str, begin: Callable[[str], None] = _silent) -> Iterator[Verdict]:
+def examined(name: str, begin: Callable[[str], None] = silent) -> Iterator[Verdict]:
     """The verdicts of `check` as they are found. begin: told each rule before it is examined."""
     for kind in kinds_of(name):
         try:
@@ -136,415 +62,21 @@ def check_task(task: str | type[Task]) -> list[Verdict]:
 
     Raises `UsageError` where a name or a file gives no task.
     """
-    return list(_examined_task(task, _silent))
+    return list(_examined_task(task, silent))
 
 
 def _examined_task(task: str | type[Task], begin: Callable[[str], None]) -> Iterator[Verdict]:
     found = load("task", task) if isinstance(task, str) else task
     shape = "is a frozen dataclass with a name, a primary metric and defaults"
-    made: list[Any] = []
+    tasks: list[Any] = []
 
-    def build() -> str:
-        made.append(_class(found))
+    def make() -> str:
+        tasks.append(made(found))
         return ""
 
-    for verdict in judged([(shape, build)], begin):
+    for verdict in judged([(shape, make)], begin):
         yield verdict
         if not verdict.ok:
             return  # nothing further can be asked
-    (subject,) = made
-    rules = list(_RULES)
-    if isinstance(subject, LearningTask):
-        rules += _LEARNING
-    elif not isinstance(subject, Audit):
-        rules += _INTEGRATION
-    yield from judged(((rule, partial(examine, subject)) for rule, examine in rules), begin)
-
-
-class BrokenRuleError(Exception):
-    """A rule does not hold; the message says how."""
-
-
-def _must(holds: bool, otherwise: str) -> None:
-    if not holds:
-        raise BrokenRuleError(otherwise)
-
-
-# ----------------------------------------------------------------------------------------------------------- every task
-
-
-def _class(found: Any) -> Any:
-    """The task at its defaults."""
-    _must(isinstance(found, type) and issubclass(found, Task), f"{found!r} is not derived from Task")
-    _must(is_dataclass(found), "it is not a dataclass")
-    _must(found.__dataclass_params__.frozen, "the dataclass is not frozen")
-    for attribute in ("name", "primary_metric"):
-        value = getattr(found, attribute, None)
-        _must(isinstance(value, str) and bool(value), f"it declares no {attribute}")
-        shaped = NAME.fullmatch(str(value)) is not None
-        _must(shaped, f"its {attribute} is {value!r}: expected letters, digits, '-', '_' and '+'")
-    return found()
-
-
-def _parameters(task: Any) -> str:
-    values = asdict(task)
-    _must(json.loads(json.dumps(values)) == json.loads(json.dumps(values, default=list)), "they change on the way")
-    if task.name in entries("task"):
-        again = build_task({"name": task.name, **json.loads(json.dumps(values))})
-        _must(again == task, f"built from {values} it becomes {again}")
-    return ", ".join(f"{key}={value!r}" for key, value in values.items()) or "none"
-
-
-def _metric(task: Any) -> str:
-    name = task.primary_metric
-    _must(name in METRICS, f"no report can say which {name!r} is better: {nearest(name, METRICS)}")
-    return f"{name}, {METRICS[name].direction} is better"
-
-
-_RULES: list[tuple[str, Callable[[Any], str]]] = [
-    ("its parameters survive JSON", _parameters),
-]
-
-
-# ------------------------------------------------------------------------------------------------------- learning tasks
-
-
-def _draw(task: LearningTask, size: int = SIZE, seed: int = 0, purpose: str = "check") -> Batch:
-    return task.batch(size, stream(seed, f"{task.name}/{purpose}"))
-
-
-def _arrays(batch: Batch) -> Iterator[tuple[str, Array]]:
-    yield "inputs", batch.inputs
-    yield "targets", batch.targets
-    yield "weights", batch.weights
-
-
-def _loss(task: LearningTask) -> str:
-    loss = getattr(task, "loss", None)
-    _must(loss in get_args(Loss), f"loss is {loss!r}: expected one of {', '.join(get_args(Loss))}")
-    return str(loss)
-
-
-def _shapes(task: LearningTask) -> str:
-    batch = _draw(task, 7)
-    for name, array in _arrays(batch):
-        _must(isinstance(array, np.ndarray), f"{name} is a {type(array).__name__}: expected a NumPy array")
-    steps = len(batch.inputs)
-    wanted = {"inputs": (steps, 7, task.inputs), "targets": (steps, 7), "weights": (steps, 7)}
-    if task.loss == "mean_squared_error":
-        wanted["targets"] = (steps, 7, task.outputs)
-    for name, array in _arrays(batch):
-        _must(array.shape == wanted[name], f"{name} has shape {array.shape}: expected {wanted[name]}")
-        whole = name == "targets" and task.loss == "cross_entropy"
-        dtype = np.dtype(np.int64 if whole else np.float64)
-        _must(array.dtype == dtype, f"{name} has dtype {array.dtype}: expected {dtype}")
-    _must(0 <= task.memory_length <= steps, f"memory_length is {task.memory_length} in sequences of {steps} steps")
-    return f"{steps} steps, {task.inputs} inputs, {task.outputs} outputs"
-
-
-def _values(task: LearningTask) -> str:
-    batch = _draw(task)
-    for name, array in _arrays(batch):
-        _must(bool(np.isfinite(array).all()), f"{name} holds NaN or infinity")
-    _must(bool((batch.weights >= 0).all()), "a weight is negative")
-    _must(bool((batch.weights.sum(axis=0) > 0).all()), "a sequence has no position that counts")
-    if task.loss == "cross_entropy":
-        low, high = int(batch.targets.min()), int(batch.targets.max())
-        _must(low >= 0 and high < task.outputs, f"classes {low} .. {high} for {task.outputs} outputs")
-    return ""
-
-
-def _deterministic(task: LearningTask) -> str:
-    first, other, again = _draw(task), _draw(task, seed=1), _draw(task)
-    for (name, a), (_, b) in zip(_arrays(first), _arrays(again), strict=True):
-        _must(bool(np.array_equal(a, b)), f"the same seed gave other {name}")
-    _must(not np.array_equal(first.inputs, other.inputs), "another seed gave the same inputs")
-    return ""
-
-
-def _disjoint(task: LearningTask) -> str:
-    if type(task).judge is not LearningTask.judge:
-        return "it judges on test data of its own"
-
-    train, test = (_draw(task, task.test_size, 0, purpose).inputs for purpose in ("train", "test"))
-    shared = _pieces(train, len(train)).keys() & _pieces(test, len(test)).keys()
-    _must(not shared, f"{len(shared)} sequences are in both")
-    if len(train) > WINDOW:
-        some = min(100, 1 + 20_000 // len(train))  # sequences: every stretch of each is looked at
-        before, after = (_pieces(inputs[:, :some], WINDOW) for inputs in (train, test))
-        moved = sum(before[piece] != after[piece] for piece in before.keys() & after.keys())
-        _must(not moved, f"{moved} stretches of {WINDOW} steps are in both, at different places")
-    return ""
-
-
-def _pieces(inputs: Array, length: int) -> dict[bytes, int]:
-    """Where each stretch of so many steps begins, to six digits; of parts of sequences, those of many values alone, as
-    a stretch of blanks or of a few symbols that appears twice is no overlap."""
-    found: dict[bytes, int] = {}
-    rounded = np.round(inputs, 6) + 0.0  # no negative zero
-    for i in range(inputs.shape[1]):
-        for start in range(len(inputs) - length + 1):
-            piece = np.ascontiguousarray(rounded[start : start + length, i])
-            if length == len(inputs) or len(np.unique(piece)) >= length // 2:
-                found.setdefault(piece.tobytes(), start)
-    return found
-
-
-def _untouched(task: LearningTask) -> str:
-    def states() -> list[str]:
-        found = [repr(np.random.get_state()), repr(random.getstate())]  # noqa: NPY002 (looked at, not drawn from)
-        if "torch" in sys.modules:
-            import torch
-
-            found.append(repr(torch.get_rng_state().tolist()))
-        return found
-
-    before = states()
-    _draw(task)
-    _must(states() == before, "a draw moved NumPy's, Python's or torch's global random state")
-    return ""
-
-
-def _kept(task: LearningTask) -> str:
-    batch = _draw(task)
-    outputs = _constant(task, batch)
-    before = [(name, array.copy()) for name, array in (*_arrays(batch), ("outputs", outputs))]
-    _draw(task, seed=1)
-    task.measure(outputs, batch)
-    for (name, old), new in zip(before, (batch.inputs, batch.targets, batch.weights, outputs), strict=True):
-        _must(bool(np.array_equal(old, new)), f"the {name} of a batch changed after it had been given")
-    return ""
-
-
-def _timeless(task: LearningTask) -> str:
-    package = type(task).__module__.partition(".")[0]
-    seen: set[str] = set()
-
-    def watch(frame: FrameType, event: str, called: Any) -> None:
-        if event == "c_call" and str(frame.f_globals.get("__name__", "")).partition(".")[0] == package:
-            owner, name = getattr(called, "__self__", None), getattr(called, "__name__", "")
-            if getattr(called, "__module__", None) == "time" and name != "sleep":
-                seen.add(f"time.{name}")
-            elif isinstance(owner, type) and issubclass(owner, date) and name in ("now", "today", "utcnow"):
-                seen.add(f"{owner.__name__}.{name}")
-
-    before = sys.getprofile()
-    sys.setprofile(watch)
-    try:
-        batch = _draw(task, 7)
-        task.baseline()
-        task.measure(_constant(task, batch), batch)
-    finally:
-        sys.setprofile(before)
-    _must(not seen, f"it calls {', '.join(sorted(seen))}")
-    return ""
-
-
-def _constant(task: LearningTask, batch: Batch) -> Array:
-    """The best outputs that look at no input: each step's mean target, or the logarithms of its class frequencies."""
-    if task.loss == "mean_squared_error":
-        return np.broadcast_to(batch.targets.mean(axis=1, keepdims=True), batch.targets.shape).copy()
-    counts = (batch.targets[..., None] == np.arange(task.outputs)).mean(axis=1, keepdims=True)
-    return np.broadcast_to(np.log(np.maximum(counts, 1e-12)), (*batch.targets.shape, task.outputs)).copy()
-
-
-def _perfect(task: LearningTask, batch: Batch) -> Array:
-    if task.loss == "mean_squared_error":
-        return batch.targets.copy()
-    return np.where(batch.targets[..., None] == np.arange(task.outputs), _SURE, 0.0)
-
-
-def _better(metric: str) -> int:
-    """+1 where larger is better, -1 where smaller is, 0 where odernn does not know the metric."""
-    known = METRICS.get(metric)
-    return 0 if known is None else {"higher": 1, "lower": -1, "none": 0}[known.direction]
-
-
-def _optimal(task: LearningTask) -> str:
-    batch = _draw(task)
-    answer = _perfect(task, batch)
-    perfect = task.measure(answer, batch)
-    for name, value in perfect.items():
-        if name in _OPTIMUM:
-            far = abs(value - _OPTIMUM[name])
-            _must(far < 1e-9, f"a perfect answer has {name} {value:.6g}: expected {_OPTIMUM[name]:g}")
-    primary = task.primary_metric
-    if primary not in perfect:
-        return f"{primary} is judged on a trained model, not measured on a batch"
-    rng = stream(0, "check/noise")
-    scale = float(np.std(answer)) or 1.0
-    noise = scale * rng.normal(size=answer.shape)
-    worse = {
-        "noise": noise,
-        "a noisy answer": answer + 0.1 * noise,
-        "a shifted answer": answer + scale,
-    }
-    for what, outputs in worse.items():
-        measured = task.measure(outputs, batch)
-        for name, value in perfect.items():
-            other = measured.get(name, math.nan)
-            told = f"{what} has {name} {other:.6g}, a perfect one {value:.6g}"
-            _must(not _better(name) * (other - value) > 1e-9 * max(1.0, abs(value)), f"{told}: it is no better")
-            if what == "noise" and name == primary:
-                _must(_better(name) * (value - other) > 0, f"{told}: it is worse")
-    return f"{primary} = {perfect[primary]:.6g}"
-
-
-def _baseline(task: LearningTask) -> str:
-    baseline, primary = task.baseline(), task.primary_metric
-    _must(primary in baseline, f"the primary metric {primary!r} is not in it: {', '.join(baseline) or 'it is empty'}")
-    value = baseline[primary]
-    _must(isinstance(value, float | int) and math.isfinite(value), f"{primary} is {value!r}")
-    batch = _draw(task, LARGE)
-    reached = task.measure(_constant(task, batch), batch)
-    if primary not in reached:
-        return f"{primary} = {value:.6g}, judged on a trained model and not reproduced here"
-    detail = f"{primary} = {value:.6g}, the best constant answer of each step reaches {reached[primary]:.6g}"
-    sign, perfect = _better(primary), task.measure(_perfect(task, batch), batch)[primary]
-    scale = abs(perfect - reached[primary]) or 1.0
-    # 10 %: what 2000 sequences leave of sampling error, and the odd step where a constant wins by luck.
-    _must(sign * (value - reached[primary]) >= -0.1 * scale, f"{detail}: it must be at least as good")
-    _must(sign * (value - perfect) <= 0, f"{detail}, a perfect one {perfect:.6g}: no baseline is better than that")
-    return detail
-
-
-def _remembered(task: LearningTask) -> str:
-    if task.memory_length == 0:
-        return "nothing has to be remembered: memory_length is 0"
-    train, test = _draw(task, LARGE, 0, "check/probe"), _draw(task, LARGE // 2, 1, "check/probe")
-    steps = scored(train)
-    weights = np.zeros_like(test.weights)
-    weights[steps] = test.weights[steps]
-    part = Batch(test.inputs, test.targets, weights)
-    constant, name, measure = _constant(task, test), task.primary_metric, task.measure
-    declared: float | None = None
-    if name in (whole := measure(constant, test)):
-        # What a constant answer reaches, and what the task says that the present input adds to it.
-        declared = task.baseline()[name] - whole[name]
-    else:
-        name = task.loss
-        loss = mean_squared_error if name == "mean_squared_error" else mean_cross_entropy
-
-        def measure(outputs: Array, batch: Batch) -> dict[str, float]:
-            return {name: float(loss(outputs, batch.targets, batch.weights))}
-
-    sign, reached = _better(name), measure(constant, part)[name]
-    perfect = measure(_perfect(task, test), part)[name]
-    span, largest = sign * (perfect - reached), 0.0
-    if not steps or not span > 0:
-        return "every answer is always the same"
-    for back in range(min(task.memory_length, BACK)):
-        # The present input has the baseline to beat, by a tenth of what is to be had. Nearer inputs than the one that
-        # matters may say something of it; that they say nearly all would make memory_length untrue.
-        allowed = 0.1 + max(0.0, sign * declared / span) if back == 0 and declared is not None else 0.9
-        there = [t for t in steps if t >= back]
-        for probe, outputs in answers(task, train, test, constant, there, back):
-            share = sign * (measure(outputs, part)[name] - reached) / span
-            largest = max(largest, share)
-            where = "the present input" if back == 0 else f"the input {back} step{'s' * (back > 1)} before"
-            _must(share <= allowed, f"{probe} on {where} gains {share:.0%} of what a perfect answer gains in {name}")
-    return (
-        f"no probe of one of the latest inputs gains more than {max(largest, 0.0):.0%} of what a perfect answer gains"
-    )
-
-
-_LEARNING: list[tuple[str, Callable[[Any], str]]] = [
-    ("declares a primary metric that odernn knows", _metric),
-    ("declares a loss that odernn has", _loss),
-    ("draws batches of the declared shapes and dtypes", _shapes),
-    ("draws finite values, weights that count, classes in range", _values),
-    ("draws the same for a seed, and other for another", _deterministic),
-    ("draws disjoint training and test sequences", _disjoint),
-    ("leaves every global random state alone", _untouched),
-    ("leaves batches that it gave alone", _kept),
-    ("asks no clock", _timeless),
-    ("gives a perfect answer the optimum", _optimal),
-    ("has a baseline that a constant answer reproduces or falls short of", _baseline),
-    ("does not show in its latest inputs what is to be remembered", _remembered),
-]
-
-
-# ---------------------------------------------------------------------------------------------------- integration tasks
-
-
-class _Reference:
-    """SciPy's DOP853 at tight tolerance, as a solver: an answer from outside."""
-
-    learns = False
-
-    def properties(self) -> dict[str, Any]:
-        return {"learns": False, "stages": 12, "order": 8}
-
-    def learn(self, task: LearningTask, seed: int, budget: Budget) -> Learned:
-        raise UsageError("the reference integrator learns nothing.")
-
-    def nesting(self, seed: int) -> Nesting:
-        raise UsageError("the reference integrator is no recurrent cell.")
-
-    def hunt(self, cases: int, seed: int, inflate: float, norm: str) -> dict[str, Any] | None:
-        raise UsageError("the reference integrator is no recurrent cell.")
-
-    def recurrence(self, inputs: int, seed: int, hidden: int | None = None) -> RecurrentMap:
-        raise UsageError("the reference integrator is no recurrent cell.")
-
-    def flow(self, equation: VectorField) -> Flow:
-        raise UsageError("the reference integrator steps by no other method.")
-
-    def gradient(self, equation: VectorField, y0: Array, t: Array, cotangent: Array) -> Array:
-        raise UsageError("the reference integrator has no gradient.")
-
-    def in_backend(self, name: str) -> Solver:
-        raise UsageError("the reference integrator runs in SciPy alone.")
-
-    def training_step(self, length: int, batch: int, seed: int) -> Callable[[], float]:
-        raise UsageError("the reference integrator learns nothing.")
-
-    def engines(self) -> Mapping[str, str]:
-        return {}
-
-    def timings(
-        self,
-        workload: Workload,
-        seed: int,
-        peers: bool = True,
-        equation: VectorField | None = None,
-        start: Array | None = None,
-    ) -> list[Timing]:
-        raise UsageError("the reference integrator is not timed.")
-
-    def solve(self, equation: VectorField, y0: Array, t: Array, inputs: Array | None = None) -> Trajectory:
-        if inputs is not None:
-            raise UsageError("the reference integrator takes no inputs.")
-        from scipy.integrate import solve_ivp
-
-        f = equation.function()
-        y = np.asarray(y0, float)
-        found = solve_ivp(
-            lambda time, flat: f(time, flat.reshape(y.shape)).ravel(),
-            (float(t[0]), float(t[-1])),
-            y.ravel(),
-            method="DOP853",
-            t_eval=np.asarray(t, float),
-            rtol=1e-12,
-            atol=1e-12,
-        )
-        return Trajectory(np.asarray(t), found.y.T.reshape(len(t), *y.shape), int(found.nfev), len(found.t))
-
-
-def _solved(task: Task) -> str:
-    first = task.evaluate(_Reference(), 0, Budget())
-    _must(first.status == "ok", f"an exact integrator ended as {first.status}: {first.reason}")
-    name = task.primary_metric
-    _must(name in first.metrics, f"the outcome holds no {name!r}: {', '.join(first.metrics)}")
-    value = first.metrics[name]
-    _must(math.isfinite(value), f"an exact integrator has {name} {value}")
-    if name == "error":
-        _must(value < 1e-6, f"an exact integrator has error {value:.3g}: expected below 1e-6")
-    again = task.evaluate(_Reference(), 0, Budget())
-    _must(dict(again.metrics) == dict(first.metrics), "a second evaluation with the same seed differs")
-    return f"{name} = {value:.3g}"
-
-
-_INTEGRATION: list[tuple[str, Callable[[Any], str]]] = [
-    ("lets SciPy's DOP853 at 1e-12 do well, twice the same", _solved),
-]
+    (task,) = tasks
+    yield from judged(((rule, partial(examine, task)) for rule, examine in rules(task)), begin)

@@ -23,11 +23,12 @@ from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .checks import Verdict, examined, kinds_of
+from .checks import examined, kinds_of
 from .errors import PLUGIN_ERRORS, UsageError
 from .loading import is_file
 from .pool import warm_up
 from .printable import printable
+from .verdict import Verdict
 
 if TYPE_CHECKING:
     from multiprocessing.context import ForkServerProcess

@@ -15,7 +15,7 @@ from odernn.solvers.backends.native import Native
 from odernn.solvers.cell_field import CellField
 from odernn.solvers.tableau import Tableau
 from odernn.solvers.tableaux import tableau
-from odernn.suite.checks import judged
+from odernn.suite.verdict import judged
 
 
 def test_a_wrong_coefficient_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
