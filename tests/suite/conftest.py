@@ -1,12 +1,14 @@
-"""A toy task, given by the path of its file, that does to its process whatever a run can do."""
+"""A toy task, given by the path of its file, that does to its process whatever a run can do; and folders of rows."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from odernn.suite.row import FILE, encode
 
 TOY = '''
 """A toy."""
@@ -111,3 +113,15 @@ def point(toy: Path) -> Callable[..., dict[str, Any]]:
         }
 
     return make
+
+
+@pytest.fixture
+def put(tmp_path: Path) -> Callable[[str, Sequence[dict[str, Any]]], Path]:
+    """Writes rows to a folder of the given name."""
+
+    def write(name: str, rows: Sequence[dict[str, Any]]) -> Path:
+        (tmp_path / name).mkdir(exist_ok=True)
+        (tmp_path / name / FILE).write_text("".join(encode(row) + "\n" for row in rows))
+        return tmp_path / name
+
+    return write

@@ -64,18 +64,6 @@ def trained(values: Sequence[Any], name: str = "accuracy", **changes: Any) -> li
 Put = Callable[[str, Sequence[Row]], Path]
 
 
-@pytest.fixture
-def put(tmp_path: Path) -> Put:
-    """Writes rows to a folder of the given name."""
-
-    def write(name: str, rows: Sequence[Row]) -> Path:
-        (tmp_path / name).mkdir(exist_ok=True)
-        (tmp_path / name / FILE).write_text("".join(encode(row) + "\n" for row in rows))
-        return tmp_path / name
-
-    return write
-
-
 def found(a: Path, b: Path, **options: Any) -> tuple[dict[str, Any], bool]:
     text, regression = compare(a, b, as_json=True, **options)
     content = json.loads(text)

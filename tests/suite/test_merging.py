@@ -52,18 +52,6 @@ Put = Callable[[str, Sequence[Row]], Path]
 
 
 @pytest.fixture
-def put(tmp_path: Path) -> Put:
-    """Writes rows to a folder of the given name."""
-
-    def write(name: str, rows: Sequence[Row]) -> Path:
-        (tmp_path / name).mkdir(exist_ok=True)
-        (tmp_path / name / FILE).write_text("".join(encode(row) + "\n" for row in rows))
-        return tmp_path / name
-
-    return write
-
-
-@pytest.fixture
 def out(tmp_path: Path) -> Path:
     return tmp_path / "merged"
 
