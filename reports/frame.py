@@ -112,6 +112,8 @@ _SOLVED = {"accuracy": 0.99, "mean_squared_error": 0.01}
 
 def restore(value: Any) -> Any:
     """The strings "NaN", "Infinity" and "-Infinity" of a row as numbers, at any depth; all else unchanged."""
+    if value is None or isinstance(value, float | int):  # nearly all of them
+        return value
     if isinstance(value, str):
         return _WORDS.get(value, value)
     if isinstance(value, Mapping):
@@ -181,12 +183,15 @@ def outcome(row: Row) -> str:
     rounding; and reached a plateau otherwise. An ok row whose number is not finite is counted as NaN or diverged: a run
     without a result is no success (of a nesting depth, infinity is one).
     """
-    status, metrics = row.get("status", "failed"), _section(row, "metrics")
+    return _outcome(row, _section(row, "metrics"), _section(row, "properties"))
+
+
+def _outcome(row: Row, metrics: Mapping[str, Any], properties: Mapping[str, Any]) -> str:
+    status = row.get("status", "failed")
     if status == "diverged":
         return "NaN" if re.search(r"\bnan\b|not a number", str(row.get("reason", "")), re.IGNORECASE) else "diverged"
     if status != "ok":
         return str(status) if status in OUTCOMES else "failed"
-    properties = _section(row, "properties")
     candidates = (properties.get("primary_metric"), "skill", *_PRIMARY.values())
     name = next((key for key in candidates if key in metrics), None)
     value = _number(metrics.get(name)) if name is not None else 0.0
@@ -279,7 +284,7 @@ def _flat(row: Row) -> dict[str, Any]:
         "step_label": step_label(solver),
         "task_id": _canonical(task),
         "setting": _canonical([task, solver, row.get("budget"), *place]),
-        "outcome": outcome(row),
+        "outcome": _outcome(row, row["metrics"], row["properties"]),
         "learned": bool(row["properties"].get("learns", solver.get("cell") != "true-field")),
     }
     return flat

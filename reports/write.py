@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,9 @@ from .frame import frame
 from .page import Shown, html
 from .pieces import Table, found
 from .text import line, readable, to_csv, to_latex, to_markdown, to_terminal
+
+WIDTH = 110
+"""Columns of a terminal that the main tables fill at most."""
 
 
 @dataclass(frozen=True)
@@ -33,17 +36,27 @@ class Report:
         return self.out / "index.html"
 
 
-def write_report(rows: Sequence[Mapping[str, Any]], out: Path, title: str, command: str) -> Report:
+def write_report(
+    rows: Sequence[Mapping[str, Any]],
+    out: Path,
+    title: str,
+    command: str,
+    tell: Callable[[str], None] | None = None,
+) -> Report:
     """Write tables/NAME.{csv,md,tex}, figures/NAME.{svg,pdf,png} and index.html under `out`.
 
     A table or a figure with nothing to show is not written, and one left there by an earlier report is removed. One
     that raises is a problem, told on the page, and costs no other. Each file is replaced whole. The same rows, title
-    and command give the same bytes. command: how to make the report again, as the page prints it.
+    and command give the same bytes. command: how to make the report again, as the page prints it. tell: given the main
+    tables for a terminal, once they are there and before the figures are.
     """
     data = frame(rows)
     tables, figures, problems = found()
     drawing = Drawing(figures, data)
-    built = [_built(table, data, problems) for table in tables]
+    wholes = [_built(table, data, problems) for table in tables]
+    if tell is not None:
+        tell(_for_terminal(zip(tables, wholes, strict=True), data, WIDTH))
+    built = [_shown(table, whole, problems) for table, whole in zip(tables, wholes, strict=True)]
     files: list[Path] = []
     shown: list[Shown] = []
     for figure, drawn in zip(figures, drawing.results(), strict=True):
@@ -63,12 +76,21 @@ def write_report(rows: Sequence[Mapping[str, Any]], out: Path, title: str, comma
     return Report(out, tuple(files), tuple(problems))
 
 
-def _built(table: Table, data: pd.DataFrame, problems: list[str]) -> Shown | None:
-    """A table in its formats; None where it has no lines, or raised, which is a problem."""
+def _built(table: Table, data: pd.DataFrame, problems: list[str]) -> pd.DataFrame | None:
+    """A table's lines; None where it has none, or raised, which is a problem."""
     try:
         whole = table.build(data.copy(deep=False)) if len(data) else data
-        if not len(whole):
-            return None
+        return whole if len(whole) else None
+    except PLUGIN_ERRORS as error:  # one broken table must not cost the report
+        problems.append(_broken(table, error))
+        return None
+
+
+def _shown(table: Table, whole: pd.DataFrame | None, problems: list[str]) -> Shown | None:
+    """A table in its formats; None where it has no lines, or raised, which is a problem."""
+    if whole is None:
+        return None
+    try:
         caption = table.told(whole)
         brief = whole[list(table.compact)] if table.compact else whole
         read = readable(brief)
@@ -83,24 +105,32 @@ def _built(table: Table, data: pd.DataFrame, problems: list[str]) -> Shown | Non
             kinds=table.kinds,
             reasons=[str(reason) for reason in brief["reason"]] if "reason" in brief else [],
         )
-    except PLUGIN_ERRORS as error:  # one broken table must not cost the report
-        problems.append(line(f"table {table.name!r} could not be built: {type(error).__name__}: {error}"))
+    except PLUGIN_ERRORS as error:
+        problems.append(_broken(table, error))
         return None
 
 
-def main_tables(rows: Sequence[Mapping[str, Any]], width: int = 110) -> str:
+def _broken(table: Table, error: BaseException) -> str:
+    return line(f"table {table.name!r} could not be built: {type(error).__name__}: {error}")
+
+
+def main_tables(rows: Sequence[Mapping[str, Any]], width: int = WIDTH) -> str:
     """The tables that a terminal shows at the end of a run, at most `width` columns wide; empty for no rows."""
     data = frame(rows)
+    tables = [table for table in found()[0] if table.narrow]
+    return _for_terminal(((table, _built(table, data, [])) for table in tables), data, width)
+
+
+def _for_terminal(built: Iterable[tuple[Table, pd.DataFrame | None]], data: pd.DataFrame, width: int) -> str:
     if data.empty:
         return ""
     parts = []
-    for table in found()[0]:
-        if not table.narrow:
+    for table, whole in built:
+        if whole is None or not table.narrow:
             continue
         try:
-            built = table.build(data.copy(deep=False))
-            brief = table.brief(built) if table.brief and len(built) else built
-            text = to_terminal(brief, table.narrow, table.heading, width, table.each, table.note) if len(built) else ""
+            brief = table.brief(whole) if table.brief else whole
+            text = to_terminal(brief, table.narrow, table.heading, width, table.each, table.note)
         except PLUGIN_ERRORS:  # the report says what is wrong with it
             continue
         parts += [f"{line(table.title)}\n\n{text}"] if text else []

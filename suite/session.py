@@ -80,7 +80,8 @@ def _carry_out(request: Request) -> int:
     points = [experiment.points() for experiment in experiments]
     for experiment, its in zip(experiments, points, strict=True):
         say(f"{experiment.name}, {len(its)} points: {experiment.summary}")
-    if request.runs and request.scheduler is None:
+    fewer = any(len(found.rows) < len(its) for (found, _), its in zip(stored, points, strict=True))
+    if request.runs and request.scheduler is None and fewer:
         warm_up()  # the server imports torch while the points are checked
     planner = Planner(resolve(request.device), host(), request.retry_failed)
     plans = [
@@ -393,9 +394,9 @@ def _interrupt(number: int, frame: Any) -> NoReturn:
 
 def _report(plan: Plan, request: Request) -> None:
     write = import_module("odernn.reports.write")
-    rows = list(read(plan.folder / FILE).newest().values())
-    print(write.main_tables(rows))
-    report = write.write_report(rows, plan.folder / "report", plan.experiment.name, request.command)
+    stored = plan.stored if _size(plan.folder) == plan.size else read(plan.folder / FILE)
+    rows = list(stored.newest().values())
+    report = write.write_report(rows, plan.folder / "report", plan.experiment.name, request.command, print)
     for sentence in report.problems:
         say(sentence)
     print(f"Report: {report.index}", flush=True)

@@ -38,7 +38,7 @@ BROKEN = "RuntimeError: <b>lost</b>\nline two of the log\nline three of the log"
 def _page(rows: list[dict[str, Any]], figures: list[Figure]) -> str:
     data = write.frame(rows)
     problems: list[str] = []
-    pieces = [write._built(table, data, problems) for table in found()[0]]
+    pieces = [write._shown(table, write._built(table, data, problems), problems) for table in found()[0]]
     for figure in figures:
         drawn = write.Drawing([figure], data).results()[0]
         assert isinstance(drawn, dict)
