@@ -155,7 +155,7 @@ class ODERNN(torch.nn.Module):
     def forward(self, x: Tensor, state: Tensor | None = None) -> tuple[Tensor, Tensor]:
         u, y0 = self._inputs(x, state)
         output, last = self._part(u, y0) if self.memory == "states" else self._in_segments(u, y0)
-        last = self._split(last)
+        last = self._split(last).clone()  # the caller's to write to, as that of torch.nn.GRU is
         if x.dim() == 2:
             return output.squeeze(1), last.squeeze(0)
         return (output.transpose(0, 1) if self.batch_first else output), last

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -31,6 +32,7 @@ class Code:
 
 _CODES: dict[tuple[Any, ...], tuple[Tableau, Any]] = {}
 """By right-hand side and the identity of a tableau, which is kept: hashing all its fractions costs more than steps."""
+_changing = threading.Lock()
 
 Made = TypeVar("Made")
 
@@ -38,12 +40,17 @@ Made = TypeVar("Made")
 def kept(tableau: Tableau, key: tuple[Any, ...], make: Callable[[], Made]) -> Made:
     """What was made for a tableau and a key; made where it is not in memory. One key, one type."""
     full = (id(tableau), *key)
-    if full not in _CODES:
+    with _changing:
+        there = _CODES.get(full)
+    if there is not None:
+        found: Made = there[1]
+        return found
+    made = make()
+    with _changing:
         while len(_CODES) >= MOST_CODES:
-            _CODES.pop(next(iter(_CODES)), None)
-        _CODES[full] = (tableau, make())
-    found: Made = _CODES[full][1]
-    return found
+            del _CODES[next(iter(_CODES))]
+        _CODES[full] = (tableau, made)
+    return made
 
 
 def address(array: Array) -> int:

@@ -228,6 +228,23 @@ def test_batch_first_and_unbatched_are_the_same_numbers() -> None:
         same(model(x[2:, 1], model(x[:2, 1])[1])[0], output[2:, 1])
 
 
+@pytest.mark.parametrize("engine", ["general", "auto"])
+@pytest.mark.parametrize("cell", ["leaky", "cornn"])
+def test_the_returned_state_is_the_callers_to_write_to(cell: str, engine: str) -> None:
+    """As with torch.nn.GRU: a state that is reset in place changes no output and no gradient."""
+    x = torch.randn(4, 2, 3, dtype=F64)
+    model = ODERNN(3, 5, cell=cell, tableau="euler", engine=engine, dtype=F64)
+    gradients = []
+    for resets in (False, True):
+        output, last = model(x)
+        if resets:
+            last[0] = 0.0
+        found = output[-1].square().sum()
+        gradients.append([found.detach(), *torch.autograd.grad(found, list(model.parameters()), allow_unused=True)])
+    for plain, written in zip(*gradients, strict=True):
+        assert plain is written is None or torch.equal(plain, written)
+
+
 def test_the_output_is_the_first_block_after_each_step() -> None:
     model = make("companion", ode_order=3, substeps=3)
     x = sequence()

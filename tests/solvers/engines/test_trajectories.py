@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
 from itertools import pairwise
 from typing import Any
 
@@ -12,7 +15,7 @@ import sympy
 from scipy.integrate import solve_ivp
 
 from odernn.solvers.backends.native import Native
-from odernn.solvers.engines import machine, trajectories
+from odernn.solvers.engines import calls, machine, trajectories
 from odernn.solvers.engines.trajectories import CompiledTrajectories, compilable
 from odernn.solvers.tableau import Tableau
 from odernn.solvers.tableaux import TABLEAUX
@@ -253,3 +256,21 @@ def test_arguments_that_do_not_fit() -> None:
         CompiledTrajectories(forced(), replace(PAIRS[0]), "float64").adaptive([1.0, 2.0], [0.0, 1.0], -1.0, 1e-3)
     with pytest.raises(UsageError, match="float16"):
         CompiledTrajectories(forced(), TABLEAUX["rk4"], "float16")
+
+
+def test_threads_find_their_code_while_others_drop_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(calls, "MOST_CODES", 1)
+    monkeypatch.setattr(calls, "_CODES", {})
+    rk4 = TABLEAUX["rk4"]
+
+    def made(key: int) -> int:
+        time.sleep(1e-5)  # others run meanwhile
+        return key
+
+    def asked(number: int) -> list[int]:
+        return [calls.kept(rk4, (key,), partial(made, key)) for key in range(number, number + 500)]
+
+    with ThreadPoolExecutor(4) as pool:
+        for number, found in enumerate(pool.map(asked, range(4))):
+            assert found == list(range(number, number + 500))
+    assert len(calls._CODES) == 1
