@@ -1,4 +1,5 @@
-"""What every test runs under: one thread, so that results and timings do not depend on the machine's cores."""
+"""What every test runs under: one thread, so that results and timings do not depend on the machine's cores; and the
+same examples of properties every time (`--hypothesis-profile=random` draws others)."""
 
 from __future__ import annotations
 
@@ -12,3 +13,9 @@ os.environ.setdefault("MPLBACKEND", "agg")
 import torch  # noqa: E402
 
 torch.set_num_threads(1)
+
+from hypothesis import settings  # noqa: E402
+
+settings.register_profile("named", derandomize=True)
+settings.register_profile("random", derandomize=False)
+settings.load_profile("named")

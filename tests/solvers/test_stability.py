@@ -250,12 +250,26 @@ def test_circle_radius_of_implicit_methods():
 )
 def test_circle_radius_is_the_eigenvalue_of_largest_size(entries, b):
     """M + B/r >= 0 exactly when 1/r >= -(smallest eigenvalue of B^(-1/2) M B^(-1/2))."""
-    method = implicit([entries[:3], entries[3:6], entries[6:]], b)
-    A, w = method.arrays.A, method.arrays.b
-    M = np.diag(w) @ A + A.T @ np.diag(w) - np.outer(w, w)
-    smallest = np.linalg.eigvalsh(M / np.sqrt(np.outer(w, w)))[0]
+    A = [entries[:3], entries[3:6], entries[6:]]
+    for classes in ([[0, 1], [2]], [[0, 2], [1]], [[1, 2], [0]], [[0, 1, 2]]):  # stages that are equal count as one
+        sums = [[sum(row[j] for j in group) for group in classes] for row in A]
+        assume(not all(sums[i] == sums[group[0]] for group in classes for i in group))
+    smallest = least_eigenvalue(A, b)
     assume(smallest < -1e-6)
-    assert circle_radius(method) == pytest.approx(-1 / smallest, rel=1e-8)
+    assert circle_radius(implicit(A, b)) == pytest.approx(-1 / smallest, rel=1e-8)
+
+
+def test_circle_radius_of_a_method_with_equal_stages_is_that_of_the_method_without():
+    b = [F(1, 10), F(1, 10), F(1, 10)]
+    smallest = least_eigenvalue([[0, 0], [1, 0]], [F(1, 5), F(1, 10)])
+    assert circle_radius(implicit([[0, 0, 0], [0, 0, 0], [0, 1, 0]], b)) == pytest.approx(-1 / smallest, rel=1e-14)
+
+
+def least_eigenvalue(A, b):
+    """Of B^(-1/2) (B A + A^T B - b b^T) B^(-1/2), by NumPy."""
+    A, w = np.array(A, float), np.array(b, float)
+    M = np.diag(w) @ A + A.T @ np.diag(w) - np.outer(w, w)
+    return np.linalg.eigvalsh(M / np.sqrt(np.outer(w, w)))[0]
 
 
 @pytest.mark.parametrize("name", NAMES)
