@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal, TypeAlias, assert_never
 
 import sympy
@@ -47,6 +48,7 @@ class Plan:
     given: Mapping[sympy.Symbol, tuple[str, int]]
     slots: Mapping[sympy.Symbol, int]
 
+    @cached_property
     def fetched(self) -> dict[Loop, tuple[sympy.Symbol, ...]]:
         """For each loop, the arrays outside of scratch whose part of the next step it brings into the cache.
 

@@ -327,7 +327,7 @@ class _Body:
         """Call the function of a loop, which is printed on the way."""
         b, get, printer = self.b, self.printer.fields, self.printer
         step, lanes = printer.plan.step, printer.lanes
-        fetched = printer.plan.fetched()[made]
+        fetched = printer.plan.fetched[made]
         ahead = ir.Constant(I64, 1 if printer.plan.direction == "forward" else -1)
         after = _Body(printer, b, self.table, b.add(self.t, ahead), self.s, b.add(self.i, ahead))
         called = loop_function(printer.module, lanes, step, made, [s in made.writes for s in fetched], f"loop{index}")
