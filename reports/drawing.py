@@ -11,6 +11,7 @@ import os
 import signal
 import sys
 import threading
+import warnings
 from collections.abc import Callable, Sequence
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import ForkProcess
@@ -98,8 +99,10 @@ class Drawing:
 def draw(figure: Figure, data: pd.DataFrame) -> Drawn:
     """One figure in all formats; whatever a plugin raises is a sentence."""
     try:
-        canvas = figure.draw(data.copy(deep=False)) if len(data) else None
-        return None if canvas is None else {kind: style.render(canvas, kind) for kind in KINDS}
+        with warnings.catch_warnings():  # a sign that the font lacks is drawn as a box, and there may be many
+            warnings.filterwarnings("ignore", r"Glyph \d+ .*missing from", UserWarning)
+            canvas = figure.draw(data.copy(deep=False)) if len(data) else None
+            return None if canvas is None else {kind: style.render(canvas, kind) for kind in KINDS}
     except PLUGIN_ERRORS as error:  # one broken figure must not cost the report
         return f"{type(error).__name__}: {error}"
 

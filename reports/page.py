@@ -19,9 +19,10 @@ import jinja2
 import pandas as pd
 from markupsafe import Markup, escape
 
-from ..suite.catalogue import entries
+from ..suite.commands import Command
 from ..suite.printable import printable
 from .frame import OUTCOMES, records
+from .origins import Origins, origins
 from .style import themed
 from .text import Readable, line
 
@@ -31,6 +32,8 @@ FAILURES = "failures"
 OUTCOME_COLUMNS = ("outcome", "status", "verdict", "mark", "failed")
 """A table is filtered by the first of these that it has."""
 ENVIRONMENTS = 40
+COMMANDS, FEW = 200, 12
+"""Commands that the page names at most, and a table or figure."""
 REASON = 4000
 """Characters of a reason on the page; the CSV has all of it."""
 
@@ -58,8 +61,16 @@ class Shown:
     reasons: Sequence[str] = ()
 
 
-def html(data: pd.DataFrame, shown: Sequence[Shown], title: str, command: str, problems: Sequence[str] = ()) -> str:
-    """The page. data: the frame of all rows, for counts and provenance; every text from rows is escaped.
+def html(
+    data: pd.DataFrame,
+    shown: Sequence[Shown],
+    title: str,
+    command: str,
+    problems: Sequence[str] = (),
+    commands: Sequence[Command] = (),
+) -> str:
+    """The page. data: the frame of all rows, for counts and provenance; every text from rows is escaped. command: what
+    made the report. commands: those stored with the rows.
 
     The content security policy allows the page's own style and script by their hashes, images from data, nothing else.
     """
@@ -68,7 +79,8 @@ def html(data: pd.DataFrame, shown: Sequence[Shown], title: str, command: str, p
         autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
     )
     counts = data["outcome"].value_counts() if len(data) else pd.Series(dtype=int)
-    tables = [_table(s, data) for s in shown if s.read is not None]
+    come = origins(data, commands)
+    tables = [_table(s, data, come) for s in shown if s.read is not None]
     return environment.from_string(source).render(
         title=line(title),
         command=printable(command),
@@ -76,13 +88,14 @@ def html(data: pd.DataFrame, shown: Sequence[Shown], title: str, command: str, p
         runs=len(data),
         outcomes=[(name, int(counts.get(name, 0))) for name in OUTCOMES],
         experiments=sorted({line(str(e)) for e in data["experiment"] if e}) if len(data) else [],
-        figures=[_figure(s, data) for s in shown if s.svg],
+        figures=[_figure(s, data, come) for s in shown if s.svg],
         leads=[t for t in tables if t["lead"]],
         tables=[t for t in tables if not t["lead"] and t["name"] != FAILURES],
         failures=next((t for t in tables if t["name"] == FAILURES), None),
         reasons=_reasons(data),
         problems=[line(problem) for problem in problems],
         provenance=provenance(data),
+        origins=_few(come.of(data), COMMANDS),
     )
 
 
@@ -104,18 +117,18 @@ def _data(content: bytes | str, kind: str) -> str:
     return f"data:{kind};base64,{base64.b64encode(raw).decode()}"
 
 
-def _common(piece: Shown, data: pd.DataFrame) -> dict[str, Any]:
+def _common(piece: Shown, data: pd.DataFrame, come: Origins) -> dict[str, Any]:
     takes = data[data["kind"].isin(piece.kinds)] if piece.kinds else data
     return {
         "name": piece.name,
         "title": line(piece.title),
         "caption": line(piece.caption),
-        "takes": _takes(takes, len(data)),
+        "takes": _takes(takes, len(data), come),
     }
 
 
-def _figure(piece: Shown, data: pd.DataFrame) -> dict[str, Any]:
-    return _common(piece, data) | {
+def _figure(piece: Shown, data: pd.DataFrame, come: Origins) -> dict[str, Any]:
+    return _common(piece, data, come) | {
         "image": _data(themed(piece.svg), "image/svg+xml"),
         "width": _width(piece.svg),
         "pdf": _data(piece.pdf, "application/pdf"),
@@ -129,11 +142,11 @@ def _width(svg: bytes) -> int:
     return round(float(found[1]) * 1.25 * 96 / 72) if found else 900
 
 
-def _table(piece: Shown, data: pd.DataFrame) -> dict[str, Any]:
+def _table(piece: Shown, data: pd.DataFrame, come: Origins) -> dict[str, Any]:
     assert piece.read is not None
     heads, right, _ = piece.read
     outcome = next((heads.index(name) for name in OUTCOME_COLUMNS if name in heads), -1)
-    return _common(piece, data) | {
+    return _common(piece, data, come) | {
         "heads": list(zip(heads, right, strict=True)),
         "lead": piece.lead,
         "lines": _lines(piece),
@@ -199,15 +212,20 @@ def _alike(reason: str) -> str:
     return re.sub(r"(?<![\w-])[-+]?\d+(?:\.\d+)?(?:e[-+]?\d+)?(?!\w)", "…", first)[:300] or "no reason given"
 
 
-def _takes(rows: pd.DataFrame, total: int) -> dict[str, Any]:
-    """Which rows a table or figure is of: how many, of which experiments, made by which code."""
+def _takes(rows: pd.DataFrame, total: int, come: Origins) -> dict[str, Any]:
+    """Which rows a table or figure is of: how many, of which experiments, made by which commands and code."""
     return {
         "runs": len(rows),
         "total": total,
         "experiments": _counted(rows["experiment"]) if len(rows) else [],
-        "commands": [f"odernn run {name}" for name in sorted({*rows["experiment"]} & {*entries("experiment")})],
+        "origins": _few(come.of(rows), FEW),
         "code": [name for name, _ in _counted(_codes(rows))] if len(rows) else [],
     }
+
+
+def _few(found: list[dict[str, Any]], most: int) -> dict[str, Any]:
+    """At most so many of what was found, and how many more there are."""
+    return {"shown": found[:most], "more": len(found[most:])}
 
 
 def _codes(rows: pd.DataFrame) -> Iterable[Any]:

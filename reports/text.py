@@ -116,8 +116,12 @@ def _csv(value: Any) -> Any:
 _MARKDOWN = str.maketrans({sign: f"\\{sign}" for sign in "\\`*_{}[]<>#|~&$"})
 
 
+_ADDRESS = re.compile(r"(?i)(?<=:)(?=//)|(?<=www)(?=\.)")
+"""Where a backslash keeps an address, which some readers of Markdown make a link, plain text."""
+
+
 def _markdown(text: str) -> str:
-    return text.translate(_MARKDOWN)
+    return _ADDRESS.sub(r"\\", text.translate(_MARKDOWN))
 
 
 def to_markdown(

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pandas as pd
 
-from ..suite.errors import PLUGIN_ERRORS
+from ..suite.commands import Command
+from ..suite.errors import PLUGIN_ERRORS, UsageError
 from . import style
 from .drawing import KINDS, Drawing
 from .frame import frame
@@ -42,14 +43,17 @@ def write_report(
     title: str,
     command: str,
     tell: Callable[[str], None] | None = None,
+    commands: Sequence[Command] = (),
 ) -> Report:
     """Write tables/NAME.{csv,md,tex}, figures/NAME.{svg,pdf,png} and index.html under `out`.
 
     A table or a figure with nothing to show is not written, and one left there by an earlier report is removed. One
-    that raises is a problem, told on the page, and costs no other. Each file is replaced whole. The same rows, title
-    and command give the same bytes. command: how to make the report again, as the page prints it. tell: given the main
-    tables for a terminal, once they are there and before the figures are.
+    that raises is a problem, told on the page, and costs no other. Each file is replaced whole. The same rows, title,
+    command and commands give the same bytes. command: how to make the report again, as the page prints it. commands:
+    those behind the rows, which the page names. tell: given the main tables for a terminal, once they are there and
+    before the figures are. Raises `UsageError` where a file stands in the place of a folder.
     """
+    _check_place(out)
     data = frame(rows)
     tables, figures, problems = found()
     drawing = Drawing(figures, data)
@@ -71,9 +75,18 @@ def write_report(
         texts = {} if piece is None else {"csv": piece.csv, "md": piece.md, "tex": piece.tex}
         files += _replace({out / "tables" / f"{table.name}.{k}": _bytes(texts.get(k)) for k in ("csv", "md", "tex")})
         shown += [] if piece is None else [piece]
-    page = html(data, shown, title, command, problems)
+    page = html(data, shown, title, command, problems, commands)
     files += _replace({out / "index.html": page.encode()})
     return Report(out, tuple(files), tuple(problems))
+
+
+def _check_place(out: Path) -> None:
+    """Raises `UsageError` where the folders of a report cannot be, as something else is there."""
+    for path in (*reversed(out.parents), out, out / "tables", out / "figures"):
+        if not path.is_dir() and (path.exists() or path.is_symlink()):
+            raise UsageError(
+                f"{path} is a file, or a link to no folder: expected a folder for the report, as of --out."
+            )
 
 
 def _built(table: Table, data: pd.DataFrame, problems: list[str]) -> pd.DataFrame | None:
@@ -151,14 +164,13 @@ def _replace(contents: Mapping[Path, bytes | None]) -> list[Path]:
             path.unlink(missing_ok=True)
             continue
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, draft = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        draft = path.with_name(f".{path.name}.{uuid4().hex}")
         try:
-            with os.fdopen(handle, "wb") as file:
+            with draft.open("xb") as file:
                 file.write(content)
-            os.chmod(draft, 0o644)
             os.replace(draft, path)
         except BaseException:
-            Path(draft).unlink(missing_ok=True)
+            draft.unlink(missing_ok=True)
             raise
         written.append(path)
     return written

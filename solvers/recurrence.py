@@ -155,7 +155,8 @@ class Recurrence:
         probe = task.batch(4, stream(seed, f"{task.name}/spectrum")).inputs
         x = torch.as_tensor(probe, device=device, dtype=dtype)
         curves = {"spectrum_before": self._spectrum(model, x)}
-        checkpoint = None if self.checkpoints is None else self.checkpoints.next()
+        engine = "" if self.spec.cell in BASELINES else model.choice.name
+        checkpoint = None if self.checkpoints is None else self.checkpoints.next(engine)
         learned = learn(model, task, seed, budget, device, dtype, checkpoint)
         if learned.outcome.status == "ok":
             curves["spectrum_after"] = self._spectrum(model, x)

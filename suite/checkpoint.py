@@ -1,8 +1,9 @@
 """Long trainings kept on the disk, so that a killed run goes on where it was.
 
 A file holds tensors and plain values alone and is read with `weights_only`: nothing in it is ever executed. What is
-unreadable, torn, or of another run, code or torch is set aside and the training starts anew. A folder that takes no
-files costs the checkpoints, not the run.
+unreadable, torn, or of another run, code, package, Python or engine is set aside and the training starts anew; nothing
+is kept of a training whose code was edited meanwhile, as nobody knows which of it ran. A folder that takes no files
+costs the checkpoints, not the run.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-FORMAT = 1
+FORMAT = 2
 _SUM = 32
 """Bytes of SHA-256 that come before the content: torch itself takes a file for whole in which bytes have changed."""
 
@@ -35,7 +36,8 @@ class Checkpoints:
     """The checkpoints of one run: `<folder>/<run>/<n>.pt` for its n-th training, from 1.
 
     folder: of all runs; None: none are kept. every: seconds of training between two. run: the row's id. code: digest
-    of the code that the run calls. say: told once why there are no checkpoints, or what was set aside.
+    of the code that the run calls. versions: of the packages that it uses, and of Python. intact: whether the files of
+    that code are still those of the digest. say: told once why there are no checkpoints, or what was set aside.
     resumed_updates, resumed_seconds: of trainings, taken over from checkpoints so far.
     """
 
@@ -44,16 +46,18 @@ class Checkpoints:
     run: str = ""
     code: str = ""
     say: Callable[[str], None] = say
+    versions: Mapping[str, str | None] = field(default_factory=dict)
+    intact: Callable[[], bool] = lambda: True
     resumed_updates: int = 0
     resumed_seconds: float = 0.0
     _trainings: int = field(default=0, repr=False)
 
-    def next(self) -> Checkpoint | None:
-        """The file of the training that begins now; None where none are kept."""
+    def next(self, engine: str = "") -> Checkpoint | None:
+        """The file of the training that begins now; None where none are kept. engine: what carries its steps out."""
         if self.folder is None:
             return None
         self._trainings += 1
-        return Checkpoint(self, self.folder / self.run / f"{self._trainings}.pt", self._trainings)
+        return Checkpoint(self, self.folder / self.run / f"{self._trainings}.pt", self._trainings, engine)
 
 
 @dataclass
@@ -63,6 +67,7 @@ class Checkpoint:
     owner: Checkpoints
     path: Path
     number: int
+    engine: str = ""
     _saved: float = field(default_factory=time.monotonic, repr=False)
     _closed: bool = field(default=False, repr=False)
 
@@ -85,7 +90,7 @@ class Checkpoint:
             found = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
             for key, value in self._header().items():
                 if found.get(key) != value:
-                    raise ValueError(f"it is of another {key}")
+                    raise ValueError(f"it is of {_other(key, found.get(key), value)}")
             update, seconds = int(found["state"]["update"]), float(found["state"]["seconds"])
             restore(found["state"])
         except Exception as error:  # whatever a file of unknown content may cause
@@ -104,10 +109,13 @@ class Checkpoint:
         return not self._closed and seconds >= min(1.0, self.owner.every)
 
     def save(self, state: Mapping[str, Any]) -> None:
-        """Write the state in the place of the one before, whole or not at all. Where that fails it is said once, and
-        nothing is kept from then on."""
+        """Write the state in the place of the one before, whole or not at all. Where that fails, or where the code is
+        no longer that of the digest, it is said once, and nothing is kept from then on."""
         import torch
 
+        if not self.owner.intact():
+            self._stop(f"no checkpoints are kept of run {self.owner.run}: its code was edited since it was planned")
+            return
         draft = self.path.with_name(f".{self.path.name}.{os.getpid()}")
         # into memory first: torch's own writer of files answers a full disk with an error that cannot be caught
         data = io.BytesIO(bytes(_SUM))
@@ -128,8 +136,15 @@ class Checkpoint:
     def _header(self) -> dict[str, Any]:
         import torch
 
-        versions = {"torch": str(torch.__version__)}
-        return {"format": FORMAT, "run": self.owner.run, "code": self.owner.code, "number": self.number, **versions}
+        return {
+            "format": FORMAT,
+            "run": self.owner.run,
+            "code": self.owner.code,
+            "number": self.number,
+            "engine": self.engine,
+            "torch": str(torch.__version__),
+            "versions": dict(self.owner.versions),
+        }
 
     def _set_aside(self, error: Exception) -> None:
         first = (str(error).strip().splitlines() or [""])[0][:200]
@@ -144,6 +159,14 @@ class Checkpoint:
     def _stop(self, reason: str) -> None:
         self._closed = True
         self.owner.say(f"{reason}; the training goes on without.")
+
+
+def _other(key: str, then: Any, now: Any) -> str:
+    """What a checkpoint is of, in words: "another code", "other versions of scipy and Python"."""
+    if key != "versions" or not isinstance(then, dict):
+        return f"another {key}"
+    changed = [name for name in {**now, **then} if then.get(name) != now.get(name)]
+    return f"other versions of {', '.join(map(str, changed))}"
 
 
 def _write(path: Path, data: memoryview) -> None:

@@ -1,7 +1,8 @@
 """The command line: `odernn run | status | report | list | show | new | check | merge | compare`.
 
-Exit status: 0 all ran; 1 some run or check failed; 2 the command or a file is wrong; 3 nothing was run; 4 `compare`
-found a regression; 130 interrupted; 141 the reader of the output went away. Everything heavy is imported by the command
+Exit status: 0 all ran; 1 some run or check failed; 2 the command or a file is wrong, or `compare` could not judge every
+group and found no regression in the others; 3 nothing was run; 4 `compare` found a regression; 130 interrupted; 141 the
+reader of the output went away. Everything heavy is imported by the command
 that needs it. Past 200 lines because it is the whole surface in one place.
 """
 
@@ -16,7 +17,7 @@ from io import TextIOWrapper
 from pathlib import Path
 from typing import Any
 
-from .errors import UsageError
+from .errors import Lines, UsageError
 from .printable import printable
 
 PASSED, FAILED, WRONG, REGRESSION, INTERRUPTED, BROKEN_PIPE = 0, 1, 2, 4, 130, 141
@@ -35,6 +36,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         status = COMMANDS[options.command](options)
         sys.stdout.flush()  # here, where a closed pipe is still caught
         return status
+    except Lines as lines:
+        _complain(str(lines), keep="\n")
+        return WRONG
     except UsageError as error:
         _complain(str(error))
         return WRONG
@@ -52,8 +56,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return end.code if isinstance(end.code, int) else WRONG
 
 
-def _complain(sentence: str) -> None:
-    print(f"odernn: {printable(sentence)}", file=sys.stderr)
+def _complain(sentence: str, keep: str = "") -> None:
+    print(f"odernn: {printable(sentence, keep)}", file=sys.stderr)
 
 
 def _print(text: str) -> None:
@@ -80,8 +84,8 @@ def parser() -> argparse.ArgumentParser:
     top = _Grammar(
         prog="odernn",
         description="Recurrent networks as Runge-Kutta steps, beside classic ODE integrators of the same tableaux.",
-        epilog="Exit status: 0 all ran; 1 some run failed; 2 the command or a file is wrong; 3 nothing was run; "
-        "4 compare found a regression; 130 interrupted.",
+        epilog="Exit status: 0 all ran; 1 some run failed; 2 the command or a file is wrong, or compare could not "
+        "judge every group; 3 nothing was run; 4 compare found a regression; 130 interrupted.",
     )
     top.add_argument("--version", action="store_true", help="print the version and leave")
     commands = top.add_subparsers(dest="command", metavar="COMMAND")
@@ -141,7 +145,12 @@ def parser() -> argparse.ArgumentParser:
     merge.add_argument("folders", nargs="+", type=Path, metavar="DIR", help="folders of results")
     merge.add_argument("--out", type=Path, required=True, metavar="DIR", help="a new folder")
 
-    compare = commands.add_parser("compare", help="what changed from one folder of results to another, with intervals")
+    compare = commands.add_parser(
+        "compare",
+        help="what changed from one folder of results to another, with intervals",
+        epilog="Exit status: 4 a regression beyond the tolerance, or a result that is lost; else 2 where a group could "
+        "not be judged, as with too few seeds; else 0.",
+    )
     compare.add_argument("before", type=Path, metavar="DIR_A")
     compare.add_argument("after", type=Path, metavar="DIR_B")
     compare.add_argument("--metric", metavar="NAME", help="a metric or a cost (default: each task's primary metric)")
@@ -187,23 +196,27 @@ def _report(options: argparse.Namespace) -> int:
     from importlib import import_module
 
     from .catalogue import PUBLISHED
+    from .commands import read_commands
     from .row import read, rows_file
 
     if options.published == (options.folder is not None):
-        raise UsageError("report needs a folder of results, or --published.")
+        both = ", and not both" if options.published else ""
+        raise UsageError(f"report needs a folder of results, or --published{both}.")
     folder = PUBLISHED if options.published else options.folder
     found = read(rows_file(folder))
-    for sentence in found.torn:
+    commands = read_commands(folder)
+    for sentence in (*found.torn, *commands.torn):
         _complain(sentence)
     rows = list(found.newest().values())
     if not rows:
         raise UsageError(f"{folder} holds no rows yet.")
     out = options.out or (Path("report") if options.published else folder / "report")
     title = "odernn, published results" if options.published else ", ".join(sorted({r["experiment"] for r in rows}))
-    written = import_module("odernn.reports.write").write_report(rows, out, title, options.line)
+    write = import_module("odernn.reports.write").write_report
+    written = write(rows, out, title, options.line, commands=commands.found)
     for sentence in written.problems:
         _complain(sentence)
-    _print(str(written.index))
+    print(printable(str(written.index)))
     return PASSED
 
 
@@ -237,10 +250,21 @@ def _new(options: argparse.Namespace) -> int:
     from .scaffold import new_plugin
 
     written = new_plugin(options.what, options.name, options.out)
-    for path in written:
-        _print(str(path))
-    print(f"Next: pip install -e {shlex.quote(str(written[0].parent))} && odernn check {options.name}")
+    for line in (
+        *map(str, written),
+        f"Next: pip install -e {_typed(written[0].parent)} && odernn check {options.name}",
+    ):
+        print(printable(line))
     return PASSED
+
+
+def _typed(path: Path) -> str:
+    """A path as a shell takes it: quoted where it has to be, as $'...' where it holds what a terminal would obey."""
+    text = shlex.quote(str(path))
+    if text.isprintable():
+        return text
+    escapes = str(path).replace("\\", "\\\\").replace("'", "\\'")
+    return f"$'{printable(escapes)}'"
 
 
 def _check(options: argparse.Namespace) -> int:
@@ -248,7 +272,7 @@ def _check(options: argparse.Namespace) -> int:
     from .checkup import check_isolated
 
     if bool(options.names) == options.all:
-        raise UsageError("check needs names, or --all.")
+        raise UsageError(f"check needs names, or --all{', and not both' if options.all else ''}.")
     passed = True
     for name, verdicts in check_isolated(options.names or checkable(), options.timeout, options.jobs):
         _print(name)
@@ -271,15 +295,17 @@ def _merge(options: argparse.Namespace) -> int:
 def _compare(options: argparse.Namespace) -> int:
     from .comparison import compare
 
-    text, regression = compare(
+    found = compare(
         *(options.before, options.after),
         metric=options.metric,
         tolerance=options.tolerance,
         level=options.level,
         as_json=options.json,
     )
-    _print(text)
-    return REGRESSION if regression else PASSED
+    _print(found.text)
+    if found.refused and not found.regression:
+        raise UsageError(found.refused)
+    return REGRESSION if found.regression else PASSED
 
 
 def _version(options: argparse.Namespace) -> int:

@@ -8,8 +8,10 @@ lines because the driver's end of a task and the worker's are each the other's s
 
 from __future__ import annotations
 
+import ipaddress
 import logging
 import queue
+import re
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -18,6 +20,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any, TypeAlias
 from uuid import uuid4
 
+from .environment import ALWAYS
 from .errors import MissingPackage, UsageError
 from .printable import printable
 from .row import Point, Row, decode, encode, identity
@@ -25,13 +28,11 @@ from .supervisor import POLL, Limits
 
 if TYPE_CHECKING:
     from .fingerprint import Fingerprints
+    from .source import Stamp
 
 Client: TypeAlias = Any
 Future: TypeAlias = Any
 """Those of distributed, most of whose functions have no types."""
-
-ALWAYS = ("numpy", "scipy", "sympy", "torch")
-"""Packages that every run uses: the workers' are to be the driver's."""
 
 CONNECT = 15.0
 """Seconds in which a scheduler answers."""
@@ -44,6 +45,46 @@ ALONE = 60.0
 
 LOOK = 2.0
 """Seconds between two looks at how many threads the workers have."""
+
+
+ADDRESS = re.compile(
+    r"((tcp|tls|ws|wss)://)?(\[(?P<ipv6>[0-9A-Fa-f:.]+(%\w+)?)\]|[\w-]{1,63}(\.[\w-]{1,63})*\.?):(?P<port>[0-9]{1,5})",
+    re.ASCII,
+)
+"""[tcp|tls|ws|wss://]HOST:PORT, an IPv6 host in brackets."""
+
+
+def check_address(address: str) -> None:
+    """Whether it can be the address of a scheduler; nobody is asked. A client that was given anything else would try
+    for half a minute, and end in a traceback.
+
+    Raises `UsageError`, also for an encrypted connection for which Dask's configuration names no certificates;
+    `MissingPackage` without distributed.
+    """
+    found, shown = ADDRESS.fullmatch(address), printable(repr(address))
+    if found is None or not 0 < int(found["port"]) < 2**16 or not _is_ipv6(found["ipv6"] or "::"):
+        raise UsageError(f"--scheduler {shown}: expected HOST:PORT or tcp://HOST:PORT (or tls, ws, wss).")
+    try:
+        from distributed.security import Security
+    except ImportError:
+        raise MissingPackage("a cluster needs the package distributed: pip install 'odernn[cluster]'.") from None
+    if address.startswith(("tls:", "wss:")):
+        security: Any = Security
+        try:
+            context = security().get_connection_args("client").get("ssl_context")
+        except (OSError, ValueError, TypeError) as error:  # files that are not there, or hold no certificate
+            raise UsageError(f"--scheduler {shown}: its certificates cannot be read: {error}.") from None
+        if context is None:
+            where = "distributed.comm.tls in Dask's configuration"
+            raise UsageError(f"--scheduler {shown}: an encrypted connection needs certificates: expected {where}.")
+
+
+def _is_ipv6(text: str) -> bool:
+    try:
+        ipaddress.IPv6Address(text)
+    except ValueError:
+        return False
+    return True
 
 
 def run_on_cluster(
@@ -97,10 +138,11 @@ def _expected(
     fingerprints, found = Fingerprints(), dict[str, dict[str, Any]]()
     for point in points:
         own, key = fingerprints.of(point), identity(point)
-        used = [name for name in facts["packages"] if name in ALWAYS or name in own.imports]
+        there = {**facts["packages"], **own.packages}
+        used = [name for name in there if name in ALWAYS or name in own.imports]
         found[key] = {
             "code": (code or {}).get(key, own.digest),
-            "packages": {name: facts["packages"][name] for name in used},
+            "packages": {name: there[name] for name in used},
             "python": _minor(facts["python"]),
         }
     return found
@@ -238,7 +280,8 @@ def _carry_out(point: Point, seconds: float | None, size: int | None, expected: 
 
     # Dask marks its workers as processes without children; those of the pool end with their parent all the same
     multiprocessing.current_process().daemon = False
-    different = _differences([(point, expected)])
+    prints = _fingerprints()
+    different = _differences([(point, expected)], prints)
     if different:
         return {"refused": "; ".join(different)}
     worker = get_worker()
@@ -251,23 +294,26 @@ def _carry_out(point: Point, seconds: float | None, size: int | None, expected: 
 
     digest = expected["code"]
     rows = run_all([point], 1, Limits(seconds, size), host(), look, code={identity(point): digest})
-    return {"row": encode(next(rows))}
+    row = next(rows)
+    if not prints.of(point).intact():  # edited here while it ran
+        row["environment"]["code"] = None
+    return {"row": encode(row)}
 
 
-def _differences(wanted: Sequence[tuple[Point, Mapping[str, Any]]]) -> list[str]:
+def _differences(wanted: Sequence[tuple[Point, Mapping[str, Any]]], prints: Fingerprints | None = None) -> list[str]:
     """What this process would do otherwise than the driver expects, in words."""
     from .environment import host
 
-    facts = host()
+    facts, prints = host(), prints or _fingerprints()
     found: dict[str, None] = {}
     for point, expected in wanted:
         if expected["python"] != _minor(facts["python"]):
             found[f"Python {_minor(facts['python'])}, not {expected['python']}"] = None
+        digest, packages = _digest(point, prints)
         for name, version in expected["packages"].items():
-            here = facts["packages"].get(name)
+            here = {**facts["packages"], **packages}.get(name)
             if here != version:
                 found[f"{name} {here or 'absent'}, not {version}"] = None
-        digest = _digest(point)
         if digest != expected["code"]:
             found[f"its code of task {point['task'].get('name')} is {digest}, not {expected['code']}"] = None
     return list(found)[:5]
@@ -277,22 +323,25 @@ _one_at_a_time = threading.Lock()
 
 
 @lru_cache(maxsize=1)
+def _began() -> Mapping[str, Stamp]:
+    """Our files as they were when this process began to run points: so are the modules in the server of its runs."""
+    from .fingerprint import first_look
+
+    return first_look()
+
+
 def _fingerprints() -> Fingerprints:
-    """As the files were when this process began to run points: so are the modules in the server of its runs."""
+    """For one question: a plugin's files are looked at anew, as every run imports them anew."""
     from .fingerprint import Fingerprints
 
-    return Fingerprints()
+    with _one_at_a_time:
+        return Fingerprints(_began())
 
 
-def _digest(point: Point) -> str:
-    """The digest of a point's code as this process has it, or what is wrong with it."""
-    from .fingerprint import code_of
-
+def _digest(point: Point, prints: Fingerprints) -> tuple[str, Mapping[str, str]]:
+    """The digest of a point's code as this process has it, or what is wrong with it; versions of its own packages."""
     try:
-        with _one_at_a_time:
-            digest = _fingerprints().of(point).digest
-            if not _fingerprints().intact() and code_of(point).digest != digest:
-                return "changed since the worker started (start it again)"
-            return digest
+        code = prints.of(point)
+        return code.digest if code.intact() else "changed since the worker started (start it again)", code.packages
     except (UsageError, OSError) as error:
-        return f"missing ({str(error)[:200]})"
+        return f"missing ({str(error)[:200]})", {}

@@ -1,7 +1,8 @@
 """`odernn compare`: what changed from one folder of results to another, point by point, seed by seed.
 
 A trained group is judged over its paired seeds: a regression is worse by more than the tolerance, by its interval and
-by its corrected test (`suite.paired`); too few seeds are refused with the number that is needed. A run without training
+by its corrected test (`suite.paired`); too few seeds are refused with the number that is needed, and a comparison that
+refused anything is no clean bill. A run without training
 or spread over seeds is compared exactly. A result that is lost is a regression. Past 200 lines because judging and
 telling are one account of what a comparison may claim.
 """
@@ -20,23 +21,33 @@ import numpy as np
 from .errors import UsageError
 from .paired import EXACT, holm, intervals, needed, sign_flips, smallest, testable
 from .pairs import Event, Finding, Pairs, Side, Verdict, gain, known, labels_of, load, pair
-from .printable import printable
+from .printable import many, printable
 from .row import plain
 
 EXACTLY = "exact: no training, no spread over seeds"
 """The reason of a verdict that needs no statistics."""
 
 
+@dataclass(frozen=True)
+class Comparison:
+    """What changed, as text or JSON; whether something became worse; and what could not be judged and why, in a
+    sentence, empty where everything was."""
+
+    text: str
+    regression: bool
+    refused: str
+
+
 def compare(
     a: Path, b: Path, metric: str | None = None, tolerance: float = 0.0, level: float = 0.95, as_json: bool = False
-) -> tuple[str, bool]:
-    """What changed from folder a to folder b as text or JSON, and whether something became worse.
+) -> Comparison:
+    """What changed from folder a to folder b.
 
     metric: a metric or a cost of the rows (default: each task's primary metric). tolerance: the relative worsening that
     is allowed. level: of the intervals; 1 - level is the chance of any false finding among all groups.
 
     Raises `UsageError` for a folder without rows, folders without a common point, an unknown metric, numbers out of
-    range, and where nothing could be judged because every group has too few seeds.
+    range, and where no point has a number on both sides.
     """
     if not 0 < level < 1:
         raise UsageError(f"the level is {level:g}: expected a probability between 0 and 1, such as 0.95.")
@@ -64,10 +75,10 @@ def compare(
     findings.sort(key=lambda f: (-abs(f.relative), f.point, f.metric))
     said = _Said(a, b, before, after, findings, events, unmeasured, level, tolerance)
     regression = any(f.verdict == "regression" for f in findings) or any(e.kind == "lost" for e in events)
-    idle = all(f.verdict == "refused" for f in findings) and not events
-    if idle:
-        raise UsageError("\n".join([f"nothing could be judged: {said.why_not()}", *said.lines()]))
-    return (said.as_json(regression) if as_json else said.as_text()), regression
+    if not findings and not events:
+        raise UsageError(f"nothing could be judged: {said.why_not()}")
+    text = said.as_json(regression) if as_json else said.as_text(regression)
+    return Comparison(text, regression, said.refused())
 
 
 # ------------------------------------------------------------------------------------------------------------- judging
@@ -75,8 +86,8 @@ def compare(
 
 def _tested(pairs: Pairs) -> bool:
     """Whether a group is judged over its seeds: not what is compared exactly, did not change, or is past arithmetic."""
-    size = np.abs(pairs.before).max() + np.abs(pairs.after).max()
-    return not pairs.exact and bool((pairs.differences != 0).any()) and bool(size < 1e300 / len(pairs.before))
+    size = float(np.abs(pairs.before).max()) + float(np.abs(pairs.after).max())
+    return not pairs.exact and bool((pairs.differences != 0).any()) and size < 1e300 / len(pairs.before)
 
 
 def _test(groups: Sequence[Pairs], tolerance: float, level: float) -> None:
@@ -117,7 +128,7 @@ def _judged(pairs: Pairs, tolerance: float, alpha: float, groups: int) -> Findin
         verdict: Verdict = "within tolerance" if worse <= allowed else "regression"
         return replace(finding, verdict=_told(better, worse, verdict), reason=EXACTLY)
     if not _tested(pairs):
-        return replace(finding, verdict="refused", reason="the numbers are too large for arithmetic")
+        return replace(finding, verdict="refused", reason="numbers too large for arithmetic")
     if finding.p_corrected is None:
         return _too_few(finding, pairs, alpha, groups)
     assert finding.interval is not None
@@ -200,8 +211,17 @@ class _Said:
         refused = [finding for finding in self.findings if finding.verdict == "refused"]
         if refused:
             reasons = Counter(finding.reason for finding in refused).most_common()
-            return "; ".join(f"{_many(count, 'group')} with {reason}" for reason, count in reasons) + "."
+            return "; ".join(f"{many(count, 'group')} with {reason}" for reason, count in reasons) + "."
         return "no point has a number on both sides" + "".join(f", {n} {why}" for why, n in self.counted()) + "."
+
+    def refused(self) -> str:
+        """What could not be judged, as a sentence; empty where everything was."""
+        count = sum(finding.verdict == "refused" for finding in self.findings)
+        if not count:
+            return ""
+        of = f"{count} of {many(len(self.findings), 'group')} could not be judged"
+        alone = count == len(self.findings) and not self.events
+        return f"{'nothing could be judged' if alone else of}: {self.why_not()}"
 
     def counted(self) -> list[tuple[str, int]]:
         return sorted(self.unmeasured.items())
@@ -211,26 +231,27 @@ class _Said:
         words: tuple[tuple[Verdict, str], ...] = (
             *(("regression", "worse"), ("improvement", "better"), ("within tolerance", "worse within the tolerance")),
             *(("changed", "changed without a better direction"), ("unclear", "without evidence of a change")),
-            *(("refused", "refused for too few seeds"), ("unchanged", "exactly unchanged")),
+            *(("refused", "refused"), ("unchanged", "exactly unchanged")),
         )
         parts = [f"{counts[verdict]} {word}" for verdict, word in words if counts[verdict]]
-        text = f"{_many(len(self.findings), 'group')} compared: {', '.join(parts) or 'nothing to compare'}"
+        text = f"{many(len(self.findings), 'group')} compared: {', '.join(parts) or 'nothing to compare'}"
         for kind, what in (("lost", "without the result of before"), ("gained", "with a result that was not there")):
             number = sum(event.kind == kind for event in self.events)
-            text += f"; {_many(number, 'point')} {what}" if number else ""
-        text += "".join(f"; {_many(number, 'point')} {why}" for why, number in self.counted())
+            text += f"; {many(number, 'point')} {what}" if number else ""
+        text += "".join(f"; {many(number, 'point')} {why}" for why, number in self.counted())
         for number, where in zip(self.alone(), ("before", "after"), strict=True):
-            text += f"; {_many(number, 'point')} only {where}" if number else ""
+            text += f"; {many(number, 'point')} only {where}" if number else ""
         return f"{text}."
 
-    def as_text(self) -> str:
+    def as_text(self, regression: bool) -> str:
         sides = [
-            f"{when}: {printable(str(folder))}, {_many(sum(map(len, rows.groups.values())), 'point')}"
+            f"{when}: {printable(str(folder))}, {many(sum(map(len, rows.groups.values())), 'point')}"
             for when, folder, rows in (("before", self.a, self.before), ("after ", self.b, self.after))
         ]
         marked = sorted(self.events, key=lambda event: (event.kind != "lost", event.point))
         events = [f"{event.kind.ljust(6)}  {event.point}: {event.reason}" for event in marked]
-        refused = [] if not any(f.verdict == "refused" for f in self.findings) else [f"Refused: {self.why_not()}"]
+        # otherwise it is the error that ends the command
+        refused = [f"Refused: {self.why_not()}"] if regression and self.refused() else []
         torn = [printable(sentence) for rows in (self.before, self.after) for sentence in rows.torn]
         return "\n".join([*sides, *self.lines(), *events, *torn, *refused, self.summary()])
 
@@ -248,6 +269,7 @@ class _Said:
             "only_after": alone[1],
             "torn": [*self.before.torn, *self.after.torn],
             "regression": regression,
+            "refused": self.refused(),
             "summary": self.summary(),
         }
         return json.dumps(plain(content), indent=2, allow_nan=False)
@@ -265,7 +287,3 @@ def _cells(finding: Finding) -> tuple[str, ...]:
 
 def _short(value: float) -> str:
     return f"{value:.4g}"
-
-
-def _many(count: int, what: str) -> str:
-    return f"{count} {what}{'' if count == 1 else 's'}"

@@ -6,7 +6,7 @@ import platform
 import subprocess
 import sys
 from collections.abc import Mapping
-from functools import lru_cache
+from functools import cache, lru_cache
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,9 @@ PACKAGES = (
     *("diffrax", "jax", "dysts", "torchode"),
 )
 """What a run may use, by the names under which it is imported too; those that are absent are not in a row."""
+
+ALWAYS = ("numpy", "scipy", "sympy", "torch")
+"""Packages that count for every row."""
 
 
 @lru_cache(maxsize=1)
@@ -62,6 +65,18 @@ def _version(package: str) -> str | None:
         return metadata.version(package)
     except metadata.PackageNotFoundError:
         return None
+
+
+@cache
+def version_of(module: str) -> str:
+    """The version of the installed package behind a top-level module, which may bear another name; "" where none is. Of
+    several, all, each with its name."""
+    if (version := _version(module)) is not None:
+        return version
+    owners = sorted({*metadata.packages_distributions().get(module, ())})
+    if len(owners) == 1:
+        return _version(owners[0]) or ""
+    return ", ".join(f"{owner} {_version(owner)}" for owner in owners)
 
 
 def _cpu() -> str:

@@ -10,6 +10,10 @@ class UsageError(ValueError):
     """The command, a file or an argument is wrong. The message is one sentence: what was wrong, what was expected."""
 
 
+class Lines(UsageError):  # noqa: N818 (says how it is told)
+    """A message of several lines, for which the names in it were made printable where they were put in."""
+
+
 class MissingPackage(UsageError):  # noqa: N818 (says what is missing)
     """An optional package is not installed; the message ends with the pip line."""
 
@@ -25,6 +29,8 @@ PLUGIN_ERRORS = (Exception, SystemExit)
 def nearest(name: str, valid: Iterable[str]) -> str:
     """A half sentence with the nearest valid name, or with all of them when none is near."""
     names = sorted(valid)
+    if not name:
+        return f"expected one of {', '.join(names)}."
     close = difflib.get_close_matches(name, names, n=1, cutoff=0.5) or [n for n in names if n.startswith(name)][:1]
     return f"did you mean {close[0]!r}?" if close else f"expected one of {', '.join(names)}."
 

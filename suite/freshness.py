@@ -14,12 +14,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from .environment import ALWAYS
 from .fingerprint import Code
 from .row import FAILURES, Row, append_line
 
 FILE = "code.jsonl"
-ALWAYS = ("numpy", "scipy", "sympy", "torch")
-"""Packages that count for every row."""
 
 State = Literal["fresh", "stale", "missing"]
 NAMED = 3
@@ -138,10 +137,27 @@ def _listed(names: list[str], verb: str) -> str:
     return f"{' and '.join([', '.join(shown[:-1])] * (len(shown) > 1) + shown[-1:])} {verb}"
 
 
+def versions(code: Code, facts: Mapping[str, Any]) -> dict[str, str | None]:
+    """What a point's numbers depend on beside its code: the packages that it uses and Python, each with its version.
+    facts: `environment.host()`."""
+    there: Mapping[str, str] = {**facts["packages"], **code.packages}
+    used = [*ALWAYS, *sorted(name for name in there if name in code.imports and name not in ALWAYS)]
+    return {**{name: there.get(name) for name in used}, "Python": _minor(facts.get("python"))}
+
+
+def vouched(environment: Mapping[str, Any], code: Code) -> dict[str, Any]:
+    """The environment of a row that has just come in, with what `judge` compares: versions of what only a plugin
+    imports; the digest of its code, None where another code may have made it, by the files or by the row itself."""
+    sure = environment.get("code") == code.digest and code.intact()
+    packages = {**environment["packages"], **code.packages}
+    return {**environment, "packages": packages, "code": code.digest if sure else None}
+
+
 def _version_reasons(environment: Mapping[str, Any], code: Code, facts: Mapping[str, Any]) -> list[str]:
     packages = environment.get("packages")
     then: Mapping[str, Any] = packages if isinstance(packages, dict) else {}
     now: Mapping[str, Any] = facts["packages"]
+    now = {**now, **code.packages} if code.packages else now
     used = [*ALWAYS, *sorted(name for name in {*now, *then} if name in code.imports and name not in ALWAYS)]
     pairs = [(name, then.get(name), now.get(name)) for name in used]
     pairs.append(("Python", _minor(environment.get("python")), _minor(facts.get("python"))))

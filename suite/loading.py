@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import signal
 import sys
 import threading
@@ -11,6 +12,7 @@ from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
 from types import FrameType, FunctionType, MappingProxyType, ModuleType
+from typing import NoReturn
 
 from .errors import MissingPackage, UsageError
 from .printable import printable
@@ -69,6 +71,10 @@ def defined(module: ModuleType, kind: str) -> bool:
     return found is not None
 
 
+class _LeftError(BaseException):
+    """A plugin asks for the end of the process while it is imported, past every `except Exception`."""
+
+
 @contextmanager
 def _guarded(who: str, package: str) -> Iterator[None]:
     """Turn what the plugin raises meanwhile into a `UsageError`, `KeyboardInterrupt` and `SystemExit` too.
@@ -84,6 +90,14 @@ def _guarded(who: str, package: str) -> Iterator[None]:
 
         return note
 
+    here, leave = os.getpid(), os._exit
+
+    def left(status: int) -> NoReturn:
+        if os.getpid() == here:
+            raise _LeftError(f"it ends its process with exit status {status}")
+        leave(status)  # a process that the plugin has forked
+
+    os._exit = left
     before: dict[int, Callable[[int, FrameType | None], object]] = {}
     if threading.current_thread() is threading.main_thread():
         for number in (signal.SIGINT, signal.SIGTERM):
@@ -102,11 +116,14 @@ def _guarded(who: str, package: str) -> Iterator[None]:
         raise MissingPackage(
             f"{who} needs the package {missing!r}, which is not installed: pip install {missing}"
         ) from error
+    except _LeftError as error:
+        raise UsageError(f"{who} does not import: {error}") from error
     except BaseException as error:  # a plugin may raise anything while it is imported; the others must go on
         if pressed or isinstance(error, GeneratorExit):
             raise
         raise UsageError(f"{who} does not import: {type(error).__name__}: {_said(error)}") from error
     finally:
+        os._exit = leave
         for asked, handler in before.items():
             signal.signal(asked, handler)
 

@@ -10,15 +10,16 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from .errors import UsageError
-from .printable import printable
+from .commands import FILE as COMMANDS
+from .commands import merged, moment, read_commands
+from .errors import Lines, UsageError
+from .printable import many, printable
 from .row import FAILURES, FILE, Row, describe, encode, identity, read, rows_file
 
 CODE = "code.jsonl"
@@ -38,7 +39,7 @@ class _Found:
 
 
 def merge(folders: Sequence[Path], out: Path) -> str:
-    """Write the rows of all folders to out/rows.jsonl, and their code.jsonl; what was done, in sentences.
+    """Write the rows of all folders to out/rows.jsonl, and their code and commands; what was done, in sentences.
 
     Of the same point (id) with the same metrics, the row finished last stays, its environment with the others' under
     `ALSO`. A failed run gives way to one that ended. Of a point that a folder holds several times, the last row counts.
@@ -63,22 +64,31 @@ def merge(folders: Sequence[Path], out: Path) -> str:
     conflicts = [line for each in found.values() if (line := _conflict(each)) is not None]
     if conflicts:
         count = f"{len(conflicts)} points differ" if len(conflicts) > 1 else "1 point differs"
-        raise UsageError(f"{count} between the folders, so nothing was written:\n{_some(conflicts)}")
+        raise Lines(f"{count} between the folders, so nothing was written:\n{_some(conflicts)}")
     codes, told = _codes(folders)
-    lines = [encode(_kept(each)) for each in found.values()]
-    _write(out, lines, [json.dumps(entry, separators=(",", ":")) for entry in codes.values()])
+    kept = [_kept(each) for each in found.values()]
+    lines = [encode(row) for row in kept]
+    _write(
+        out,
+        {
+            CODE: [json.dumps(entry, separators=(",", ":")) for entry in codes.values()],
+            COMMANDS: _commands(folders, found.values(), told),
+            FILE: lines,
+        },
+    )
     several = sum(len(each) > 1 for each in found.values())
     beaten = [line for each in found.values() if (line := _gave_way(each)) is not None]
-    said = [f"{_count(len(lines), 'row')} of {_count(len(folders), 'folder')} are in {printable(str(out / FILE))}."]
+    said = [f"{many(len(lines), 'row')} of {many(len(folders), 'folder')} are in {printable(str(out / FILE))}."]
     if several:
+        others = ", and names the other environments" if any(ALSO in row["environment"] for row in kept) else ""
         said.append(
-            f"{_count(several, 'point')} of them in more than one folder, with nothing that contradicts: the row "
-            f"finished last stays, and names the other environments ({total} rows were read)."
+            f"{many(several, 'point')} of them in more than one folder, with nothing that contradicts: the row "
+            f"finished last stays{others} ({many(total, 'row was', 'rows were')} read)."
         )
     if beaten:
-        said.append(f"{_count(len(beaten), 'failed run')} gave way to one that ended:\n{_some(beaten)}")
+        said.append(f"{many(len(beaten), 'failed run')} gave way to one that ended:\n{_some(beaten)}")
     if older:
-        said.append(f"{_count(older, 'older row')} of points that were run again are left out.")
+        said.append(f"{many(older, 'older row')} of points that were run again are left out.")
     return "\n".join([*said, *(printable(sentence) for sentence in (*torn, *told))])
 
 
@@ -123,7 +133,7 @@ def _difference(one: _Found, other: _Found) -> str:
     names = sorted(name for name in {**a["metrics"], **b["metrics"]} if not _same(a["metrics"], b["metrics"], name))
     if not names:
         return ""
-    more = f" (and {_count(len(names) - 1, 'metric')} more)" if len(names) > 1 else ""
+    more = f" (and {many(len(names) - 1, 'metric')} more)" if len(names) > 1 else ""
     values = [f"{_value(each.row, names[0])} in {_place(each)}" for each in (one, other)]
     return f"{printable(names[0])} is {', '.join(values)}{more}"
 
@@ -167,10 +177,15 @@ def _gave_way(found: Sequence[_Found]) -> str | None:
     return f"{_name(found[0])}: {', '.join(ends)}"
 
 
+def _last(results: Sequence[_Found]) -> int:
+    """The place of the row that stays."""
+    return max(range(len(results)), key=lambda place: (moment(results[place].row["finished"]), place))
+
+
 def _kept(found: Sequence[_Found]) -> Row:
     """The row that stays, with the environments of the others that differ from its own."""
     results = _results(found)
-    last = max(range(len(results)), key=lambda place: (_moment(results[place].row["finished"]), place))
+    last = _last(results)
     row = results[last].row
     own = {key: value for key, value in row["environment"].items() if key != ALSO}
     others: list[Any] = []
@@ -184,15 +199,6 @@ def _kept(found: Sequence[_Found]) -> Row:
             if one != own and one not in others:
                 others.append(one)
     return row | {"environment": own | {ALSO: others}} if others else row
-
-
-def _moment(text: str) -> float:
-    """Seconds since 1970 of an ISO time, UTC where it names no zone; what is no time is before all others."""
-    try:
-        moment = datetime.fromisoformat(text)
-        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
-    except (ValueError, OverflowError):
-        return float("-inf")
 
 
 # ------------------------------------------------------------------------------------------------------------- on disk
@@ -220,28 +226,45 @@ def _codes(folders: Sequence[Path]) -> tuple[dict[str, Mapping[str, Any]], list[
     return codes, told
 
 
-def _write(out: Path, rows: Sequence[str], codes: Sequence[str]) -> None:
-    """Both files, whole or not at all; the rows come last, and with them the folder is one of results."""
+def _commands(folders: Sequence[Path], found: Iterable[Sequence[_Found]], told: list[str]) -> list[str]:
+    """The lines of the commands behind the rows that stay; lines that hold none are told."""
+    stay: dict[Path, list[Row]] = {}
+    for each in found:
+        results = _results(each)
+        one = results[_last(results)]
+        stay.setdefault(one.folder, []).append(one.row)
+    sides = []
+    for folder in dict.fromkeys(folders):
+        commands = read_commands(folder)
+        told += commands.torn
+        sides.append((commands.found, stay.get(folder, [])))
+    return [command.encode() for command in merged(sides)]
+
+
+def _write(out: Path, files: Mapping[str, Sequence[str]]) -> None:
+    """The files that have lines, all or none; the rows come last, and with them the folder is one of results."""
     made = not out.exists()
     out.mkdir(parents=True, exist_ok=True)
-    partial = {out / f"{name}.merging": out / name for name in (FILE, CODE)}
-    taken = next(iter(partial))
+    taken = out / f"{FILE}.merging"
     try:
-        descriptor = os.open(taken, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
+        descriptor = os.open(taken, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
     except FileExistsError:
         raise UsageError(f"another merge is writing to {printable(str(out))}.") from None
+    done: list[Path] = []
     try:
         with os.fdopen(descriptor, "wb") as file:
-            _put(file, rows)
-        if any((out / name).exists() for name in (FILE, CODE)):
+            _put(file, files[FILE])
+        if any((out / name).exists() for name in files):
             raise UsageError(f"{printable(str(out))} is not empty any more: expected a new or an empty folder.")
-        if codes:
-            with (out / f"{CODE}.merging").open("wb") as file:
-                _put(file, codes)
-            os.replace(out / f"{CODE}.merging", out / CODE)
+        for name, lines in files.items():
+            if lines and name != FILE:
+                with (out / f"{name}.merging").open("wb") as file:
+                    _put(file, lines)
+                os.replace(out / f"{name}.merging", out / name)
+                done.append(out / name)
         os.replace(taken, out / FILE)
     except BaseException:
-        for path in partial:
+        for path in (*(out / f"{name}.merging" for name in files), *done):
             path.unlink(missing_ok=True)
         if made:
             with suppress(OSError):
@@ -283,7 +306,3 @@ def _some(lines: Sequence[str]) -> str:
 
 def _list(folders: Sequence[Path]) -> str:
     return ", ".join(printable(str(folder)) for folder in folders)
-
-
-def _count(count: int, what: str) -> str:
-    return f"{count} {what}{'' if count == 1 else 's'}"

@@ -88,7 +88,8 @@ class Pairs:
 
     @property
     def differences(self) -> Array:
-        return np.subtract(self.after, self.before)
+        with np.errstate(over="ignore"):  # what is past arithmetic is not judged
+            return np.subtract(self.after, self.before)
 
     @property
     def rounding(self) -> float:

@@ -29,7 +29,7 @@ from typing import TYPE_CHECKING, Any
 
 from .row import FAILURES, Point, Row, decode, identity
 from .supervisor import GIB, POLL, Limits, death, supervise
-from .worker import Order
+from .worker import Held, Order
 
 if TYPE_CHECKING:
     from multiprocessing.context import ForkServerProcess
@@ -51,6 +51,9 @@ PRELOAD = [
 ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 WARM = ("cuda", "mps")
 """Devices with one worker for all their points."""
+
+SOCKET_FOLDER = 70
+"""Bytes that the path of a folder may have for a socket in it; the system allows 108 for the whole."""
 
 ATTEMPTS = 3
 """To start a process; its server may be killed at that moment."""
@@ -82,17 +85,22 @@ class _Post:
 
 def warm_up() -> None:
     """Start the server and return at once; it imports torch meanwhile. Where it is there already, nothing happens."""
-    from multiprocessing import forkserver
+    from multiprocessing import forkserver, resource_tracker
 
     with _starting:
         multiprocessing.get_context("forkserver").set_forkserver_preload(PRELOAD)
         before = {name: os.environ.get(name) for name in ONE_THREAD}
+        place = tempfile.tempdir
+        if len(os.fsencode(_temporary())) > SOCKET_FOLDER and os.path.isdir("/tmp"):
+            tempfile.tempdir = "/tmp"  # the server's socket cannot have a longer path
+        resource_tracker.ensure_running()  # the server would start it, and it lets SIGINT through again
         # Ctrl-C is the driver's to handle: the server and its children never see it, and the driver after this
         held = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         try:
             os.environ.update(ONE_THREAD)  # the server's libraries read them when they are imported
             forkserver.ensure_running()
         finally:
+            tempfile.tempdir = place
             for name, value in before.items():
                 if value is None:
                     os.environ.pop(name, None)
@@ -110,6 +118,7 @@ def run_all(
     checkpoints: Path | None = None,
     code: Mapping[str, str] | None = None,
     say: Callable[[str], None] | None = None,
+    held: Mapping[str, Held] | None = None,
     _warm: Collection[str] = WARM,
 ) -> Iterator[Row]:
     """Run every point, at most `jobs` at a time, one a GPU, and give the rows as they finish. Never raises for what a
@@ -118,7 +127,8 @@ def run_all(
     facts: `environment.host()`. tick: called about ten times a second with the number of runs at work. checkpoints:
     the folder where long trainings are kept and taken up again, a folder a row id, for the caller to discard. code: by
     row id, the digest of the code that its run calls; a row has it as environment.code. say: is given what runs have to
-    say of their checkpoints, one sentence each; a line to stderr where absent. Closing the generator, or an exception
+    say of their checkpoints, one sentence each; a line to stderr where absent. held: by row id, what checkpoints rest
+    on beside that digest. Closing the generator, or an exception
     in the caller such as Ctrl-C, ends every process that is still at work.
     """
     if facts is None:
@@ -132,7 +142,8 @@ def run_all(
         digest = (code or {}).get(identity(point)) if code else None
         own = facts if digest is None else {**facts, "code": digest}
         device = point["device"] if point["device"] in _warm else ""
-        waiting.setdefault(device, deque()).append((number, Order(point, own, digest or "", kept)))
+        basis = held.get(identity(point), Held()) if held else Held()
+        waiting.setdefault(device, deque()).append((number, Order(point, own, digest or "", kept, basis)))
     posts: list[_Post] = []
     folder = _folder()
     try:
@@ -179,12 +190,17 @@ def _next(waiting: Mapping[str, deque[tuple[int, Order]]], posts: list[_Post], j
     return (min(free)[1],) if free else None
 
 
+def _temporary() -> str:
+    """The folder for temporary files; where there is none at all, the null device, in which none can be made."""
+    try:
+        return tempfile.gettempdir()
+    except OSError:
+        return os.devnull
+
+
 def _folder() -> Path:
     """Where the temporary files of the runs are to be; made by their supervisors."""
-    try:
-        return Path(tempfile.gettempdir()) / f"odernn-{secrets.token_hex(8)}"
-    except OSError:  # no place at all: they do without
-        return Path(os.devnull)
+    return Path(_temporary()) / f"odernn-{secrets.token_hex(8)}"
 
 
 def _start(device: str, limits: Limits, folder: Path) -> _Post:

@@ -1,4 +1,4 @@
-"""Text that a terminal shows and does not obey."""
+"""Text that a terminal shows and does not obey; counts as words."""
 
 from __future__ import annotations
 
@@ -16,6 +16,11 @@ def printable(text: str, keep: str = "") -> str:
     if text.isprintable():
         return text
     return "".join(c if c.isprintable() or c in keep else _shown(c) for c in text)
+
+
+def many(count: int, one: str, several: str = "") -> str:
+    """A count of things, "1 point" or "2 points". several: their word, where it is not the one of one with an s."""
+    return f"{count} {one if count == 1 else several or one + 's'}"
 
 
 def _shown(character: str) -> str:

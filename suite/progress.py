@@ -97,8 +97,8 @@ class Pace:
 
 
 def _above(value: Any) -> float:
-    """The value where it is a finite number above 0, else 1."""
-    return float(value) if isinstance(value, int | float) and 0 < value < LONGEST else 1.0
+    """The value where it is a number above 0 that can be counted with, else 1."""
+    return float(value) if isinstance(value, int | float) and 1 / LONGEST < value < LONGEST else 1.0
 
 
 def duration(seconds: float) -> str:

@@ -188,8 +188,10 @@ def existing(folder: Path) -> Rows:
 
     Raises `UsageError` where it is no folder, or holds other things and no rows.
     """
-    if (folder / FILE).exists():
+    if (folder / FILE).is_file():
         return read(folder / FILE)
+    if (folder / FILE).exists():
+        raise UsageError(f"{folder / FILE} is no file: expected one of rows, or none.")
     if folder.exists() and not folder.is_dir():
         raise UsageError(f"{folder} is a file: expected a folder for results.")
     if folder.is_dir() and any(folder.iterdir()):
@@ -242,7 +244,7 @@ def writer(folder: Path) -> Iterator[Writer]:
 
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(folder / FILE, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        descriptor = os.open(folder / FILE, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o666)
     except OSError as error:
         raise UsageError(f"{folder} cannot be written to: {error.strerror}.") from None
     try:

@@ -21,6 +21,9 @@ EXAMPLES: Mapping[str, str] = MappingProxyType({"task": "delayed-echo", "cell": 
 
 _DEPENDENCIES = {"task": '"numpy", "odernn"', "cell": '"odernn", "sympy"', "tableau": '"odernn"'}
 
+LONGEST = 60
+"""Characters of a name, at most."""
+
 _TAKEN = ("Array", "Batch", "LearningTask", "Verdict", "UsageError", "True", "False", "None")
 """Names that a class in the generated files cannot have."""
 
@@ -61,9 +64,11 @@ def new_plugin(kind: Kind, name: str, out: Path | None = None) -> list[Path]:
 def _words(kind: Kind, name: str) -> dict[str, str]:
     """What the templates leave open. Raises `UsageError` for a name that cannot be."""
     module = name.replace("-", "_")
-    shaped = re.fullmatch(r"[a-z][a-z0-9]*([_-][a-z0-9]+)*", name) is not None and len(name) <= 60
+    shaped = re.fullmatch(r"[a-z][a-z0-9]*([_-][a-z0-9]+)*", name) is not None
     class_name = "".join(part.capitalize() for part in module.split("_"))
     what = f"{kind} name {name!r}"
+    if len(name) > LONGEST:
+        raise UsageError(f"{kind} name {name[:LONGEST]!r}... has {len(name)} characters: expected at most {LONGEST}.")
     if not shaped or keyword.iskeyword(name):
         raise UsageError(f"{what}: expected lower-case words joined by '-', such as {EXAMPLES[kind]!r}.")
     if class_name in _TAKEN:

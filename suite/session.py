@@ -6,26 +6,32 @@ Past 200 lines because the order of these steps is the promise: nothing is writt
 from __future__ import annotations
 
 import os
+import shlex
 import signal
 import sys
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib import import_module
 from pathlib import Path
 from typing import Any, NoReturn
 
 from .catalogue import PUBLISHED
+from .commands import Command, facts_of, note_command, read_commands
 from .environment import host
 from .errors import UsageError, unknown
 from .experiment import Experiment, load_experiment, values_of
+from .fingerprint import Code, Fingerprints
+from .freshness import versions, vouched
 from .journal import Journal
-from .planning import Plan, Planner
+from .planning import Plan, Planned, Planner
 from .pool import GIB, Limits, run_all, warm_up
-from .printable import printable
+from .printable import many, printable
 from .progress import Pace, Progress, duration
 from .row import FAILURES, FILE, Point, Row, Rows, describe, existing, read, writer
+from .run import now
+from .worker import Held
 
 DEVICES = ("auto", "cpu", "cuda", "mps")
 ALL_RAN, SOME_FAILED, NOTHING_RUN = 0, 1, 3
@@ -79,13 +85,14 @@ def _carry_out(request: Request) -> int:
     stored = [_found(_folder(request, experiment)) for experiment in experiments]
     points = [experiment.points() for experiment in experiments]
     for experiment, its in zip(experiments, points, strict=True):
-        say(f"{experiment.name}, {len(its)} points: {experiment.summary}")
+        say(f"{experiment.name}, {many(len(its), 'point')}: {experiment.summary}")
     fewer = any(len(found.rows) < len(its) for (found, _), its in zip(stored, points, strict=True))
+    prints = Fingerprints()  # before there are processes that import what it looks at
     if request.runs and request.scheduler is None and fewer:
         warm_up()  # the server imports torch while the points are checked
-    planner = Planner(resolve(request.device), host(), request.retry_failed)
+    planner = Planner(resolve(request.device), host(), request.retry_failed, prints=prints)
     plans = [
-        planner.plan(experiment, its, _folder(request, experiment), *found)
+        _failed_last(planner.plan(experiment, its, _folder(request, experiment), *found), request)
         for experiment, its, found in zip(experiments, points, stored, strict=True)
     ]
     for plan in plans:
@@ -120,6 +127,10 @@ def _check(request: Request) -> None:
     for what, value in (("--jobs", request.jobs), ("--timeout", request.timeout), ("--memory", request.memory)):
         if value is not None and not 0 < value < float("inf"):
             raise UsageError(f"{what} is {value}: expected a number above 0.")
+    if request.scheduler is not None:
+        from .cluster import check_address
+
+        check_address(request.scheduler)
 
 
 def _shaped(name: str, request: Request) -> Experiment:
@@ -195,6 +206,23 @@ def _history(plans: Sequence[Plan]) -> list[Row]:
 # ------------------------------------------------------------------------------------------------------ what is to run
 
 
+def _failed_last(plan: Plan, request: Request) -> Plan:
+    """The plan with the points that are retried after all others, the one that failed longest ago first: so a command
+    that ends at a failure, started again and again, gets to all of them."""
+    if not request.retry_failed:
+        return plan
+    place = {row["id"]: number for number, row in enumerate(plan.stored.rows, 1) if row["status"] in FAILURES}
+    newest = plan.stored.newest()
+
+    def failed(one: Planned) -> bool:
+        """Whether its newest row is a failure, of this code."""
+        row = newest.get(one.id)
+        return row is not None and row["status"] in FAILURES and row["environment"].get("code") == one.code.digest
+
+    retried = {one.id: place[one.id] for one in plan.planned if failed(one)}
+    return replace(plan, planned=sorted(plan.planned, key=lambda one: retried.get(one.id, 0)))
+
+
 def _tell(plan: Plan, device: str) -> None:
     """What was found: rows, torn lines, points left out or left on the CPU, and why rows are stale."""
     torn = [*plan.stored.torn, *plan.book.torn]
@@ -207,20 +235,28 @@ def _tell(plan: Plan, device: str) -> None:
         say(sentence)
     left = sum(one.point["device"] == "cpu" for one in plan.planned)
     if device not in ("auto", "cpu") and left:
-        say(f"{left} of {len(plan.planned)} points cannot run on {device} and stay on the CPU, as their rows say.")
+        say(f"{left} of {many(len(plan.planned), 'point')} cannot run on {device} and stay on the CPU, as rows say.")
     reasons: dict[str, int] = {}
     for one in plan.planned:
         if one.verdict.state == "stale":
             reasons[one.verdict.reason] = reasons.get(one.verdict.reason, 0) + 1
-    many = sorted(reasons.items(), key=lambda item: -item[1])
-    for reason, count in many[:3]:
-        say(f"{count} of {len(plan.planned)} points of {plan.experiment.name} have a stale row: {reason}")
-    if many[3:]:
-        say(f"{sum(count for _, count in many[3:])} more are stale for other reasons, which --explain says.")
+    most = sorted(reasons.items(), key=lambda item: -item[1])
+    for reason, count in most[:3]:
+        say(f"{count} of {many(len(plan.planned), 'point')} of {plan.experiment.name} have a stale row: {reason}")
+    if most[3:]:
+        say(f"{sum(count for _, count in most[3:])} more are stale for other reasons, which --explain says.")
 
 
 def _rows(count: int) -> str:
     return "1 row is" if count == 1 else f"{count} rows are"
+
+
+def _processes(count: int) -> str:
+    return many(count, "process", "processes")
+
+
+def _all(count: int) -> str:
+    return "its only point is" if count == 1 else f"all {count} points are"
 
 
 def _explain(plan: Plan) -> None:
@@ -231,12 +267,12 @@ def _explain(plan: Plan) -> None:
 def _announce(plan: Plan, pace: Pace, jobs: int) -> None:
     points, total = plan.points(), len(plan.planned)
     seconds = pace.total(points, jobs)
-    time = "no rows yet to tell how long" if seconds is None else f"about {duration(seconds)} on {jobs} processes"
+    time = "no rows yet to tell how long" if seconds is None else f"about {duration(seconds)} on {_processes(jobs)}"
     if not points:
         time = "nothing to run"
     counts = ", ".join(f"{plan.count(state)} {state}" for state in ("fresh", "stale", "missing"))
     done = total - len(points)
-    print(f"{plan.experiment.name}: {total} points, {done} done, {len(points)} to run ({counts}); {time}.")
+    print(f"{plan.experiment.name}: {many(total, 'point')}, {done} done, {len(points)} to run ({counts}); {time}.")
     for point in points[:3]:
         print(f"  {printable(describe(point))}")
     if len(points) > 3:
@@ -255,11 +291,10 @@ def _run(plan: Plan, planner: Planner, pace: Pace, request: Request) -> tuple[in
         gathered = _gather(plan, planner, pace, request)
         rows |= gathered
     else:
-        say(f"nothing to run, all {len(plan.planned)} points are in {plan.folder / FILE}.")
+        say(f"nothing to run, {_all(len(plan.planned))} in {plan.folder / FILE}.")
     if request.fail_fast and any(row["status"] in FAILURES for row in gathered.values()):
         left = sum(one.runs and one.id not in gathered for one in plan.planned)
-        how = "the same command goes on from here, and --retry-failed runs the failed one again"
-        say(f"{plan.experiment.name}: ended at the first failure, with {left} points left to run; {how}.")
+        say(f"{plan.experiment.name}: ended at the first failure, {_left(left, request.retry_failed)}.")
         return SOME_FAILED, True
     _report(plan, request)
     counts: dict[str, int] = {}
@@ -273,6 +308,15 @@ def _run(plan: Plan, planner: Planner, pace: Pace, request: Request) -> tuple[in
     return (ALL_RAN if gathered else NOTHING_RUN), False
 
 
+def _left(count: int, retry_failed: bool) -> str:
+    """What --fail-fast left, and how to go on."""
+    how = "the same command goes on from here, and --retry-failed runs the failed one again"
+    if retry_failed:
+        how = "the same command goes on from here, and runs the failed one again last"
+        how = how if count else "the same command runs the failed one again"
+    return f"with {many(count, 'point')} left to run; {how}"
+
+
 def _gather(plan: Plan, planner: Planner, pace: Pace, request: Request) -> dict[str, Row]:
     """Run what is to run; every row is on the disk before the next is awaited. Gives the new rows by id.
 
@@ -283,14 +327,16 @@ def _gather(plan: Plan, planner: Planner, pace: Pace, request: Request) -> dict[
         with writer(plan.folder) as file:
             if _size(plan.folder) != plan.size:  # another run wrote here since the rows were read
                 found = _found(plan.folder)
-                plan, newest = planner.renewed(plan, *found), found[0].newest()
+                plan, newest = _failed_last(planner.renewed(plan, *found), request), found[0].newest()
                 rows |= {one.id: newest[one.id] for one in plan.planned if not one.runs}
             plan.book.add(plan.folder, [one.code for one in plan.planned if one.runs])
-            codes = {one.id: one.code.digest for one in plan.planned if one.runs}
+            codes = {one.id: one.code for one in plan.planned if one.runs}
+            which = facts_of(planner.facts)
+            note_command(plan.folder, Command(request.command, plan.experiment.name, now(), which, tuple(codes)))
             with _working(plan, planner, codes, pace, request) as (work, watch):
                 for row in work:
                     row["experiment"] = plan.experiment.name
-                    row["environment"]["code"] = codes[row["id"]] if planner.prints.intact() else None
+                    row["environment"] = vouched(row["environment"], codes[row["id"]])
                     file.append(row)
                     rows[row["id"]] = row
                     watch.stored(row)
@@ -313,7 +359,7 @@ def _so_far(plan: Plan) -> str:
     except UsageError:  # no row was written, or none can be read any more
         stored = set()
     finished = sum(one.runs and one.id in stored for one in plan.planned)
-    return f"{finished} of {len(plan.points())} points; the same command goes on from here."
+    return f"{finished} of {many(len(plan.points()), 'point')}; the same command goes on from here."
 
 
 @dataclass(frozen=True)
@@ -338,23 +384,26 @@ class _Watch:
 
 @contextmanager
 def _working(
-    plan: Plan, planner: Planner, codes: Mapping[str, str], pace: Pace, request: Request
+    plan: Plan, planner: Planner, codes: Mapping[str, Code], pace: Pace, request: Request
 ) -> Iterator[tuple[Iterator[Row], _Watch]]:
     """The rows of the points that run, as they finish; whatever is still at work is ended on the way out."""
     points, total = plan.points(), len(plan.planned)
     jobs = max(1, min(_jobs(request, plan), len(points)))
     done = f", {total - len(points)} of {total} are there already" if len(points) < total else ""
-    where = f"{jobs} processes" if request.scheduler is None else f"the cluster at {request.scheduler}"
-    say(f"{len(points)} points on {where}{done}; rows go to {plan.folder / FILE}")
+    where = _processes(jobs) if request.scheduler is None else f"the cluster at {request.scheduler}"
+    say(f"{many(len(points), 'point')} on {where}{done}; rows go to {plan.folder / FILE}")
     waiting = [{"id": one.id, **one.point} for one in plan.planned if one.runs]
     watch = _Watch(Progress(waiting, jobs, pace), Journal(plan.folder, plan.experiment.name, points, total, pace, jobs))
     limits = Limits(request.timeout, None if request.memory is None else int(request.memory * GIB))
+    digests = {key: code.digest for key, code in codes.items()}
     if request.scheduler is None:
-        work = run_all(points, jobs, limits, planner.facts, watch.tick, plan.folder / CHECKPOINTS, codes, say)
+        held = {key: Held(code.files, versions(code, planner.facts)) for key, code in codes.items()}
+        kept = plan.folder / CHECKPOINTS
+        work = run_all(points, jobs, limits, planner.facts, watch.tick, kept, digests, say, held)
     else:
         from .cluster import run_on_cluster
 
-        work = run_on_cluster(request.scheduler, points, limits, planner.facts, watch.tick, codes)
+        work = run_on_cluster(request.scheduler, points, limits, planner.facts, watch.tick, digests)
     try:
         yield work, watch
     finally:
@@ -393,10 +442,14 @@ def _interrupt(number: int, frame: Any) -> NoReturn:
 
 
 def _report(plan: Plan, request: Request) -> None:
+    """The report of the folder, as `odernn report DIR` makes it, which is the command that it names."""
     write = import_module("odernn.reports.write")
     stored = plan.stored if _size(plan.folder) == plan.size else read(plan.folder / FILE)
     rows = list(stored.newest().values())
-    report = write.write_report(rows, plan.folder / "report", plan.experiment.name, request.command, print)
-    for sentence in report.problems:
+    title = ", ".join(sorted({row["experiment"] for row in rows}))
+    commands = read_commands(plan.folder)
+    again = shlex.join(["odernn", "report", str(plan.folder)])
+    report = write.write_report(rows, plan.folder / "report", title, again, print, commands.found)
+    for sentence in (*commands.torn, *report.problems):
         say(sentence)
-    print(f"Report: {report.index}", flush=True)
+    print(printable(f"Report: {report.index}"), flush=True)

@@ -7,18 +7,25 @@ from __future__ import annotations
 
 import ast
 import hashlib
-from collections.abc import Iterator, Mapping
+import os
+import sys
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache, lru_cache
-from importlib import util
+from importlib import machinery
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from .catalogue import ROOT
 
 OURS = "odernn"
 
-LOADERS: Mapping[str, str] = {"import_module": "", "made_by": "odernn.solvers"}
+Stamp: TypeAlias = tuple[int, int, int]
+"""A file as `stamp_of` saw it."""
+
+ABSENT: Stamp = (0, 0, 0)
+
+LOADERS: Mapping[str, str] = {"import_module": "", "__import__": "", "made_by": "odernn.solvers"}
 """Functions that import the module of a constant name, and the package in which it is looked up; "": as Python does."""
 
 LAZY = "odernn.solvers"
@@ -30,7 +37,8 @@ FINDERS: Mapping[str, str] = {"find_backend": "backend", "in_backend": "backend"
 
 @dataclass(frozen=True)
 class Source:
-    """One file: its digest, the modules that it imports (attributes too), names of the catalogue, its constants."""
+    """One file: its digest, the modules that it imports (attributes too; of a file given by its path relative ones with
+    their dots), names of the catalogue, its constants."""
 
     digest: str
     imports: frozenset[str]
@@ -38,39 +46,89 @@ class Source:
     words: frozenset[str]
 
 
-def stamp_of(path: Path) -> tuple[int, int]:
-    """When a file was written, and how long it is; (0, 0) where it is gone."""
+def stamp_of(path: Path | str) -> Stamp:
+    """When a file was written, how long it is, and when it was touched in any way; `ABSENT` where there is none.
+
+    The last never comes back, so that a file which is edited and then put back, its time of writing too, is not taken
+    for one that has never been edited. It is left out (0) of a file with several names: installers share files between
+    environments, and each new name touches the file of all.
+    """
     try:
-        facts = path.stat()
-    except OSError:
-        return 0, 0
-    return facts.st_mtime_ns, facts.st_size
+        facts = os.stat(path)
+    except (OSError, ValueError):
+        return ABSENT
+    return facts.st_mtime_ns, facts.st_size, facts.st_ctime_ns if facts.st_nlink == 1 else 0
 
 
-def file_of(name: str, plugins: frozenset[str]) -> Path | None:
-    """The file of a module of ours or of a plugin's package, or of a path; None for anything else, an attribute say."""
+def intact(files: Mapping[str, Stamp]) -> bool:
+    """Whether every file is still as its stamp says."""
+    return all(stamp_of(path) == stamp for path, stamp in files.items())
+
+
+def file_of(name: str, followed: Collection[str], search: tuple[str, ...]) -> Path | None:
+    """The file of a module of ours or of a package that is followed, or of a path; None for anything else, an attribute
+    say. search: the folders where Python looks for modules."""
     if name.endswith(".py"):
-        return Path(name) if Path(name).is_file() else None
-    return _home_of(name, plugins)
+        return Path(name) if os.path.isfile(name) else None
+    top = name.partition(".")[0]
+    return _home_of(name, search) if top == OURS or top in followed else None
 
 
 @cache
-def _home_of(name: str, plugins: frozenset[str]) -> Path | None:
+def _home_of(name: str, search: tuple[str, ...]) -> Path | None:
     top, *parts = name.split(".")
     if top == OURS:
         return _within(ROOT, parts) if parts else None
-    if top not in plugins:
-        return None
-    try:
-        spec = util.find_spec(top)  # of a top-level name: nothing is imported
-    except (ImportError, ValueError):
-        return None
+    spec = spec_of(top, search)
     if spec is None:
         return None
     if not parts:
         return Path(spec.origin) if spec.origin and spec.origin.endswith(".py") else None
     homes = [_within(Path(home), parts) for home in spec.submodule_search_locations or ()]
     return next((path for path in homes if path is not None), None)
+
+
+@cache
+def spec_of(top: str, search: tuple[str, ...]) -> machinery.ModuleSpec | None:
+    """Where Python finds a top-level module; nothing is imported. search: `sys.path` before any plugin added to it."""
+    for finder in sys.meta_path:
+        try:
+            found = (
+                machinery.PathFinder.find_spec(top, list(search))
+                if finder is machinery.PathFinder
+                else finder.find_spec(top, None)
+            )
+        except Exception:  # a broken finder of another package
+            continue
+        if found is not None:
+            return found
+    return None
+
+
+def folder_of(spec: machinery.ModuleSpec) -> Path | None:
+    """The folder that holds a top-level module or package; None for what is built in."""
+    places = [*(spec.submodule_search_locations or ()), *([spec.origin] if spec.has_location and spec.origin else ())]
+    return Path(os.path.abspath(places[0])).parent if places else None
+
+
+def scripts(path: Path, words: Collection[str]) -> set[str]:
+    """Files beside a plugin's that its constants name, there or not: they may be carried out by their paths."""
+    home = (path.resolve() if path.is_symlink() else path).parent  # as its __file__ says
+    named = [word for word in words if word.endswith(".py")]
+    return {str(home / word) for word in named} | {str(home / word.lstrip("/")) for word in named}
+
+
+def neighbours(path: Path, root: Path, imports: Collection[str]) -> set[str]:
+    """Files beside one given by its path that its imports may mean, there or not. root: the folder that they may start
+    from, if not the file's own."""
+    found: set[str] = set()
+    for one in imports:
+        level = len(one) - len(one.lstrip("."))
+        homes = path.parents[level - 1 : level] if level else {root, path.parent}
+        parts = [*filter(str.isidentifier, one.split("."))]
+        for place in (home.joinpath(*parts[:end]) for home in homes for end in range(1, len(parts) + 1)):
+            found |= {str(place / "__init__.py"), f"{place}.py"}
+    return found
 
 
 def _within(folder: Path, parts: list[str]) -> Path | None:
@@ -82,7 +140,7 @@ def _within(folder: Path, parts: list[str]) -> Path | None:
 
 
 @cache
-def read_source(name: str, path: Path, stamp: tuple[int, int]) -> Source:
+def read_source(name: str, path: Path, stamp: Stamp) -> Source:
     """What a file says. stamp: of the file, so that an edited one is read again."""
     text = path.read_bytes()
     try:
@@ -98,8 +156,9 @@ def read_source(name: str, path: Path, stamp: tuple[int, int]) -> Source:
         if isinstance(node, ast.Import):
             imports |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
-            home = _absolute("." * node.level + (node.module or ""), package)
-            imports |= {home, *(f"{home}.{alias.name}" for alias in node.names)}
+            written = "." * node.level + (node.module or "")
+            home = written if alone else _absolute(written, package)
+            imports |= {home, *(f"{home}{'' if home.endswith('.') else '.'}{alias.name}" for alias in node.names)}
             if home == LAZY:
                 imports |= {_lazy()[alias.name] for alias in node.names if alias.name in _lazy()}
         elif isinstance(node, ast.Constant) and isinstance(node.value, str):
@@ -110,11 +169,10 @@ def read_source(name: str, path: Path, stamp: tuple[int, int]) -> Source:
             given = [one.value if isinstance(one, ast.Constant) else None for one in node.args[:2]]
             if called in LOADERS and isinstance(given[0], str):
                 where = LOADERS[called]
-                imports.add(f"{where}.{given[0]}" if where else _absolute(given[0], package))
+                wanted = given[0] if alone else _absolute(given[0], package)
+                imports.add(f"{where}.{given[0]}" if where else wanted)
             elif called in FINDERS and isinstance(given[0], str):
                 found.add((FINDERS[called], given[0]))
-    if alone:  # a file may import its neighbours
-        imports |= {str(path.parent / f"{one.partition('.')[0]}.py") for one in imports if not one.startswith(OURS)}
     imports |= set(_parents(name))
     return Source(hashed("".join(parts), 8), frozenset(imports), frozenset(found), frozenset(words))
 

@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from .printable import printable
+from .printable import many, printable
 from .progress import duration
 from .row import FAILURES, Row, Rows, describe, read, rows_file
 
@@ -68,7 +68,7 @@ def status(folder: Path) -> str:
         lines = [f"{folder}: {wrong}."]
         live = False
     else:
-        lines, live = _driver(folder, facts)
+        lines, live = _driver(folder, facts, rows)
     return "\n".join(printable(line) for line in [*lines, *_stored(rows, live)])
 
 
@@ -115,22 +115,26 @@ def _moment(text: str) -> datetime | None:
 # ----------------------------------------------------------------------------------------------------------- the driver
 
 
-def _driver(folder: Path, facts: Mapping[str, Any]) -> tuple[list[str], bool]:
+def _driver(folder: Path, facts: Mapping[str, Any], rows: Rows) -> tuple[list[str], bool]:
     """What is said of the driver and of what it does, and whether it may still write rows."""
     updated, started = _moment(facts["updated"]), _moment(facts["started"])
     assert updated is not None
     assert started is not None
     silent = max(0.0, (datetime.now(UTC) - updated).total_seconds())
-    there, total = facts["fresh"] + facts["done"], facts["total"]
-    failed = f", {facts['failed']} of them failed" if facts["failed"] else ""
+    alive = None if facts["finished"] or facts["host"] != platform.node() else _alive(facts["pid"], started)
+    done, lost, total = facts["done"], facts["failed"], facts["total"]
+    if alive is False:  # what it did last it may not have noted
+        done, lost = _since_then(rows, facts["experiment"], started, done, lost)
+    there = min(facts["fresh"] + done, total)
+    failed = f", {lost} of them failed" if lost else ""
     earlier = f", {facts['fresh']} of them before this run" if facts["fresh"] else ""
-    lines = [f"{folder}: {facts['experiment']}, {there} of {total} points are done{earlier}{failed}."]
+    of_all = many(total, "point is", "points are")
+    lines = [f"{folder}: {facts['experiment']}, {there} of {of_all} done{earlier}{failed}."]
     who = f"process {facts['pid']} on {facts['host'] or 'a host without a name'}"
     heard = f"last heard of {_ago(silent)}"
     if facts["finished"]:
         lines.append(f"finished: {who} ended it {_ago(silent)}, after {duration(_between(started, updated))}.")
         return lines, False
-    alive = _alive(facts["pid"], started) if facts["host"] == platform.node() else None
     if alive is False:
         how = "the same `odernn run` goes on from there"
         lines.append(f"ended unfinished: {who} is not there any more, {heard}; {how}.")
@@ -143,6 +147,16 @@ def _driver(folder: Path, facts: Mapping[str, Any]) -> tuple[list[str], bool]:
     lines.append(f"{state}: {who}, started {_ago(_since(started))}, {heard}{time}.")
     lines += _listed([f"at work: {one}" for one in at_work], "more at work")
     return lines, True
+
+
+def _since_then(rows: Rows, experiment: str, started: datetime, done: int, failed: int) -> tuple[int, int]:
+    """Points of a run that have a row, and those of them that failed, by the rows; never fewer than were noted."""
+    of_run = [
+        row
+        for row in rows.newest().values()
+        if row["experiment"] == experiment and (began := _moment(row["started"])) is not None and began >= started
+    ]
+    return max(done, len(of_run)), max(failed, sum(row["status"] in FAILURES for row in of_run))
 
 
 def _alive(pid: int, started: datetime) -> bool:

@@ -38,8 +38,11 @@ OUTPUT_LIMIT = 64 * MIB
 RESULT_LIMIT = 1 * GIB
 """Bytes of one row as text; more is not a row but a mistake."""
 
-TAIL = 4096
+TAIL = 2**16
 """Bytes of its output that are kept of a run."""
+
+LAST_LINES = 5
+"""Lines of its output that the reason of a lost run ends with."""
 
 PATIENCE = 10.0
 """Seconds that ended processes have to be gone."""
@@ -279,11 +282,13 @@ class _Worker:
         }, None
 
     def _resident(self) -> int:
-        """Resident bytes of the worker and of everything that it started."""
+        """Resident bytes of the worker and of everything that it started, what they share counted once."""
+        started = _descendants()
         total = 0
-        for one in _descendants():
+        for one in started:
             with suppress(Exception):  # it may have ended since
-                total += one.memory_info().rss
+                # to tell what is shared takes a look at every page, which one process alone is spared
+                total += one.memory_info().rss if len(started) == 1 else _proportional(one)
         self.peak = max(self.peak, total)
         return total
 
@@ -295,6 +300,16 @@ def _descendants() -> list[Any]:
         return list(psutil.Process().children(recursive=True))
     except psutil.Error:
         return []
+
+
+def _proportional(process: Any) -> int:
+    """Resident bytes of a process, each page shared with others divided by how many have it (Linux; else whole)."""
+    import psutil
+
+    if sys.platform == "linux":
+        with suppress(psutil.AccessDenied):
+            return int(process.memory_full_info().pss)
+    return int(process.memory_info().rss)
 
 
 def death(code: int | None, what: str = "the process") -> str:
@@ -310,6 +325,11 @@ def death(code: int | None, what: str = "the process") -> str:
 
 
 def _last_words(tail: bytes) -> list[str]:
-    """The last five lines that a run printed, at most 300 characters of each, files without their folders."""
-    lines = tail.decode(errors="replace").strip().splitlines()[-5:]
+    """The last lines that a run printed, at most 300 characters of each, files without their folders; of what a crash
+    in compiled code leaves, the first lines, which say where."""
+    lines = tail.decode(errors="replace").strip().splitlines()
+    crashes = [i for i, line in enumerate(lines) if line.startswith("Fatal Python error: ")]
+    if crashes and lines[-1].startswith("Extension modules: "):
+        lines = [line for line in lines[crashes[-1] :] if line][:LAST_LINES]
+    lines = lines[-LAST_LINES:]
     return [re.sub(r'(?<=File ")[^"]*/', "", line)[:300] for line in lines]

@@ -13,26 +13,37 @@ import tempfile
 import traceback
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from multiprocessing import forkserver, resource_tracker
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, NoReturn
 
 from .row import Point, encode, identity
+from .source import Stamp, intact
 
 SUBREAPER, DEATH_SIGNAL = 36, 1
 """Of prctl(2): PR_SET_CHILD_SUBREAPER, PR_SET_PDEATHSIG."""
 
 
 @dataclass(frozen=True)
+class Held:
+    """What checkpoints rest on: the files of the code as its digest found them, versions of all that the run uses."""
+
+    files: Mapping[str, Stamp] = field(default_factory=dict)
+    versions: Mapping[str, str | None] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class Order:
-    """One run: its point, facts of the host for its row, the digest of its code, where its checkpoints are kept."""
+    """One run: its point, facts of the host for its row, the digest of its code, where its checkpoints are kept, and
+    what these rest on."""
 
     point: Point
     facts: Mapping[str, Any]
     code: str = ""
     checkpoints: str | None = None
+    held: Held = field(default_factory=Held)
 
 
 def prctl(option: int, value: int) -> None:
@@ -92,6 +103,7 @@ def _settle(parent: int, output: int, folder: str) -> None:
         os._exit(1)
     for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD):
         signal.signal(number, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})  # the terminal's does not come here: it is the run's
     os.dup2(output, 1)
     os.dup2(output, 2)
     os.close(output)
@@ -134,6 +146,8 @@ def _carry_out(order: Order, send: Any) -> None:
         run=identity(order.point),
         code=order.code,
         say=lambda sentence: send(b"note", sentence.replace("\n", " ")),
+        versions=order.held.versions,
+        intact=lambda: intact(order.held.files),
     )
     known = set(sys.modules)
     row = run(order.point, order.facts, kept)

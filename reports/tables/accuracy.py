@@ -29,9 +29,10 @@ def build(frame: pd.DataFrame) -> pd.DataFrame:
 def _note(group: pd.DataFrame) -> str:
     """What a terminal says of a task beside its name: the metric, the baseline and how many are beyond it."""
     first, beyond = group.iloc[0], int((group["mark"] != "").sum())
+    metric = first["metric"] or "no metric"
     if pd.isna(first["baseline"]):
-        return f"{first['metric']}, no baseline"
-    return f"{first['metric']}, {beyond} of {len(group)} beat the baseline {shown(float(first['baseline']))}"
+        return f"{metric}, no baseline"
+    return f"{metric}, {beyond} of {len(group)} beat the baseline {shown(float(first['baseline']))}"
 
 
 TABLE = Table(

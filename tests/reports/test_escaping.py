@@ -6,6 +6,7 @@ import csv
 import functools
 import io
 import re
+import warnings
 from html.parser import HTMLParser
 from pathlib import Path
 from types import ModuleType
@@ -17,11 +18,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from odernn.reports import pieces, style
+from odernn.reports.drawing import draw
 from odernn.reports.frame import frame
 from odernn.reports.page import Shown, html
 from odernn.reports.pieces import Figure, Table, found
 from odernn.reports.text import guarded, latex, readable, to_csv, to_latex, to_markdown, to_terminal
 from odernn.reports.write import main_tables, write_report
+from odernn.suite.commands import Command
 
 ANY = st.text(st.characters(categories=None), max_size=40)
 SHARP = st.text("<>&\"'=+-@\t\r\n\0\x1b\\{}[]()$%#_^~|`*! ab1/.:\ud800\u202e\u2028＝", max_size=40)
@@ -59,7 +62,9 @@ def _page(text: str) -> str:
     piece = Shown("t", text, text, read=readable(table), csv=to_csv(table), tex=to_latex(table, text, text))
     row = {"id": "x", "experiment": text, "task": {"name": text}, "solver": {"cell": text}, "status": "failed"}
     row |= {"reason": text, "environment": {"version": text, "packages": {text: text}, "code": text}, "seed": 0}
-    return html(frame([row]), [piece], text, text, [text])
+    started = "2026-01-02T03:04:05Z"
+    command = Command(f"odernn run {text}", text, started, (), ("x",))
+    return html(frame([row | {"started": started}]), [piece], text, text, [text], [command])
 
 
 PLAIN = functools.cache(lambda: _Seen(_page("plain")))
@@ -102,6 +107,20 @@ def test_markdown_is_one_line_of_two_cells(text: str) -> None:
     bare = lines[4].replace("\\\\", "").replace("\\|", "")
     assert bare.count("|") == 3
     assert re.sub(r"\\.", "", lines[4]).count("<") == 0
+
+
+@pytest.mark.parametrize(
+    ("text", "written"),
+    [
+        ("see http://a.b/c", r"see http:\//a.b/c"),
+        ("HTTPS://a.b", r"HTTPS:\//a.b"),
+        ("www.a.b and WWW.a.b", r"www\.a.b and WWW\.a.b"),
+        ("h = 1/2: a/b", "h = 1/2: a/b"),
+    ],
+)
+def test_markdown_makes_no_link_of_an_address(text: str, written: str) -> None:
+    lines = to_markdown(pd.DataFrame({"name": [text], "n": [1]}), text, text).splitlines()
+    assert (lines[0], lines[4], lines[6]) == (f"## {written}", f"| {written} | 1 |", written)
 
 
 @few
@@ -183,6 +202,23 @@ def _failing(error: BaseException) -> Any:
         raise error
 
     return make
+
+
+def test_signs_that_no_font_has_cost_no_warning(synthetic: ModuleType) -> None:
+    rows = [
+        synthetic.ivp("problem \U000f0000\u4e2d\u0f00", "rk4", "native", step=step, error=step) for step in (0.1, 0.2)
+    ]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        drawn = [draw(figure, frame(rows)) for figure in found()[1]]
+    assert any(isinstance(each, dict) for each in drawn)
+    assert not [each for each in drawn if isinstance(each, str)]
+
+
+def test_a_task_without_a_known_metric_is_said_to_have_none(synthetic: ModuleType) -> None:
+    row = synthetic.sequence("adding", synthetic.cell("leaky", "rk4"), 0, 0.7, 30)
+    row |= {"task": {"name": "own.py"}, "status": "failed", "metrics": {}, "curves": {}, "properties": {}}
+    assert "own.py · cpu · float32: no metric, no baseline\n" in main_tables([row])
 
 
 def test_a_table_of_another_package_is_in_the_report(

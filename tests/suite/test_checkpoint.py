@@ -6,7 +6,9 @@ import errno
 import hashlib
 import os
 import pickle
+import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +18,11 @@ import torch
 from odernn.suite import checkpoint as module
 from odernn.suite import learn as learning
 from odernn.suite.checkpoint import Checkpoints, discard
+from odernn.suite.fingerprint import code_of
 from odernn.suite.pool import run_all
 from odernn.suite.row import encode, identity
 from odernn.suite.run import run
+from odernn.suite.worker import Held
 
 LEAKY = {"cell": "leaky", "tableau": "rk4", "backend": "native", "step": 0.5, "hidden": 6}
 
@@ -35,8 +39,12 @@ def adding(updates: int = 12, dtype: str = "float32", length: int = 8, **solver:
     }
 
 
+VERSIONS = {"numpy": "2.4", "scipy": "1.17", "Python": "3.11"}
+
+
 def kept(folder: Path | None, point: dict[str, Any], said: list[str] | None = None, every: float = 0.0) -> Checkpoints:
-    return Checkpoints(folder, every, identity(point), "c" * 16, [].append if said is None else said.append)
+    tell = [].append if said is None else said.append
+    return Checkpoints(folder, every, identity(point), "c" * 16, tell, VERSIONS)
 
 
 class Cut(BaseException):
@@ -202,7 +210,7 @@ def spoiled(good: bytes, what: str, tmp_path: Path) -> bytes:
         return summed(pickle.dumps(Bomb(tmp_path / "executed")))
     content = torch.load(io.BytesIO(good[32:]), weights_only=True)
     state = content["state"]
-    if what in ("run", "code", "torch"):
+    if what in ("run", "code", "torch", "engine", "versions"):
         content[what] = "other"
     elif what == "object":
         content["state"]["marks"] = Bomb(tmp_path / "executed")
@@ -234,6 +242,7 @@ def summed(content: bytes) -> bytes:
     "what",
     [
         *("torn", "empty", "flipped", "pickle", "run", "code", "torch", "object", "list", "shapes", "moments"),
+        *("engine", "versions"),
         *("generator", "torch_state", "updates", "losses", "metrics", "optimiser", "seconds"),
     ],
 )
@@ -313,7 +322,8 @@ def test_a_run_that_is_killed_goes_on_in_a_new_process(tmp_path: Path, monkeypat
     (whole,) = run_all([point], facts={"version": "0"})
     cut(monkeypatch, 5, lambda: run(point, {"version": "0"}, kept(tmp_path, point)))
     said: list[str] = []
-    (again,) = run_all([point], facts={"version": "0"}, checkpoints=tmp_path, code=code, say=said.append)
+    held = {identity(point): Held({}, VERSIONS)}
+    (again,) = run_all([point], facts={"version": "0"}, checkpoints=tmp_path, code=code, say=said.append, held=held)
     assert found(again) == found(whole)
     assert again["cost"]["resumed_updates"] == 5
     assert again["cost"]["seconds"] > again["cost"]["train_seconds"]
@@ -323,6 +333,96 @@ def test_a_run_that_is_killed_goes_on_in_a_new_process(tmp_path: Path, monkeypat
     assert "resumed_updates" not in other["cost"]
     (sentence,) = said
     assert "it is of another code" in sentence
+
+
+@pytest.mark.parametrize(
+    ("versions", "told"),
+    [
+        ({**VERSIONS, "scipy": "1.18"}, "it is of other versions of scipy"),
+        ({**VERSIONS, "Python": "3.12"}, "it is of other versions of Python"),
+        ({**VERSIONS, "llvmlite": "0.4"}, "it is of other versions of llvmlite"),
+        ({"Python": "3.11"}, "it is of other versions of numpy, scipy"),
+    ],
+)
+def test_a_training_is_not_taken_up_under_other_packages(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, versions: dict[str, str], told: str
+) -> None:
+    point = adding()
+    cut(monkeypatch, 5, lambda: run(point, {"version": "0"}, kept(tmp_path, point)))
+    said: list[str] = []
+    row = run(point, {"version": "0"}, replace(kept(tmp_path, point, said), versions=versions))
+    assert "resumed_updates" not in row["cost"]
+    assert len(said) == 1
+    assert told in said[0]
+
+
+def test_a_training_is_not_taken_up_by_another_engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    point = adding()
+    cut(monkeypatch, 4, lambda: train(kept(tmp_path, point).next("general")))
+    said: list[str] = []
+    train(kept(tmp_path, point, said, every=1e9).next("cpu"))
+    assert len(said) == 1
+    assert "it is of another engine" in said[0]
+
+
+def test_nothing_is_kept_once_the_code_was_edited(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    point, said = adding(), list[str]()
+    whole = run(point, {"version": "0"})
+    answers = iter([True, True, False])
+    edited = replace(kept(tmp_path, point, said), intact=lambda: next(answers))
+    assert found(run(point, {"version": "0"}, edited)) == found(whole)
+    assert said == [
+        f"no checkpoints are kept of run {identity(point)}: its code was edited since it was planned; "
+        "the training goes on without."
+    ]
+    again = run(point, {"version": "0"}, kept(tmp_path, point))
+    assert again["cost"]["resumed_updates"] == 2, "what came before the edit is good"
+    assert found(again) == found(whole)
+
+
+SLOW = """
+import time
+from dataclasses import dataclass
+from odernn.tasks.adding import TASK as Adding
+
+@dataclass(frozen=True)
+class Slow(Adding):
+    name = "slow"
+
+    def batch(self, size, rng):
+        time.sleep(0.2)
+        return super().batch(size, rng)
+
+TASK = Slow
+"""
+
+
+@pytest.mark.parametrize("edited", [False, True], ids=["untouched", "edited and put back"])
+def test_a_process_keeps_nothing_where_it_may_have_loaded_an_edit(tmp_path: Path, edited: bool) -> None:
+    """By the file's stamp: when the training is kept, the file is to the letter what it was when it was planned."""
+    path, folder = tmp_path / "slow.py", tmp_path / "checkpoints"
+    path.write_text(SLOW)
+    point = {**adding(updates=6), "task": {"name": str(path), "length": 8}}
+    code, before = code_of(point), path.stat()
+    if edited:
+        time.sleep(0.02)  # longer than a file system's clock stands still
+        path.write_text(SLOW.replace("0.2", "0.1"))
+        path.write_text(SLOW)
+        os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    said: list[str] = []
+    key = identity(point)
+    (row,) = run_all(
+        [point],
+        facts={"version": "0"},
+        checkpoints=folder,
+        code={key: code.digest},
+        say=said.append,
+        held={key: Held(code.files, VERSIONS)},
+    )
+    assert row["status"] == "ok", row["reason"]
+    assert row["cost"]["train_seconds"] >= 1, "or nothing is worth keeping"
+    assert [one.name for one in folder.glob("*/*")] == ([] if edited else ["1.pt"])
+    assert len(said) == edited
 
 
 def test_a_long_training_is_kept_at_its_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

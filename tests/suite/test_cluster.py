@@ -17,7 +17,8 @@ import psutil
 import pytest
 
 from odernn.suite import cluster
-from odernn.suite.cluster import run_on_cluster
+from odernn.suite.cli import main
+from odernn.suite.cluster import check_address, run_on_cluster
 from odernn.suite.environment import host
 from odernn.suite.errors import UsageError
 from odernn.suite.pool import run_all
@@ -27,6 +28,44 @@ from odernn.suite.supervisor import Limits
 pytest.importorskip("distributed")
 
 Point = Callable[..., dict[str, Any]]
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        *("", "foo", "tcp://[::1", "inproc://x", "ucx://1", "h:0", "h:99999", "tcp://h:1/x", "tcp://u@h:1", "a b:1"),
+        *("a\nb:3", "\x1b[31m:1", "a..b:1", f"{'x' * 64}:1", "tcp://[::::]:1", "tcp://[1.2.3.4]:1", "tcp:h:1"),
+    ],
+)
+def test_what_is_no_address_is_refused_before_anything_is_written(
+    address: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import distributed
+
+    monkeypatch.delattr(distributed, "Client")
+    assert main(["run", "quick", "--out", str(tmp_path / "out"), "--scheduler", address]) == 2
+    said = capsys.readouterr().err
+    assert said.startswith("odernn: --scheduler '")
+    assert said.endswith("': expected HOST:PORT or tcp://HOST:PORT (or tls, ws, wss).\n")
+    assert said.count("\n") == 1
+    assert "\x1b" not in said
+    assert not (tmp_path / "out").exists()
+
+
+def test_addresses_of_schedulers() -> None:
+    for address in ("127.0.0.1:8786", "tcp://node-3.x:8786", "tcp://[fe80::1%eth0]:1", "ws://a_b:65535"):
+        check_address(address)
+
+
+@pytest.mark.parametrize("scheme", ["tls", "wss"])
+def test_an_encrypted_connection_needs_certificates(scheme: str) -> None:
+    import dask
+
+    with pytest.raises(UsageError, match=r"needs certificates: expected distributed\.comm\.tls in Dask"):
+        check_address(f"{scheme}://127.0.0.1:8786")
+    lost = {f"distributed.comm.tls.{key}": "/no/such" for key in ("ca-file", "client.cert", "client.key")}
+    with dask.config.set(lost), pytest.raises(UsageError, match="its certificates cannot be read"):
+        check_address(f"{scheme}://127.0.0.1:8786")
 
 
 class Cluster(NamedTuple):

@@ -65,10 +65,15 @@ Put = Callable[[str, Sequence[Row]], Path]
 
 
 def found(a: Path, b: Path, **options: Any) -> tuple[dict[str, Any], bool]:
-    text, regression = compare(a, b, as_json=True, **options)
-    content = json.loads(text)
-    assert content["regression"] is regression
-    return content, regression
+    result = compare(a, b, as_json=True, **options)
+    content = json.loads(result.text)
+    assert (content["regression"], content["refused"]) == (result.regression, result.refused)
+    return content, result.regression
+
+
+def told(a: Path, b: Path, **options: Any) -> tuple[str, bool]:
+    result = compare(a, b, **options)
+    return result.text, result.regression
 
 
 ACCURACY = [0.91, 0.88, 0.93, 0.9, 0.87, 0.92, 0.89, 0.94]
@@ -79,7 +84,7 @@ ACCURACY = [0.91, 0.88, 0.93, 0.9, 0.87, 0.92, 0.89, 0.94]
 
 def test_the_same_rows_are_exactly_unchanged(put: Put) -> None:
     rows = [*trained(ACCURACY), ivp(1e-9)]
-    text, regression = compare(put("a", rows), put("b", rows[::-1]))
+    text, regression = told(put("a", rows), put("b", rows[::-1]))
     assert not regression
     assert text.splitlines()[-1] == "2 groups compared: 2 exactly unchanged."
 
@@ -105,15 +110,14 @@ def test_a_worsening_from_zero_is_beyond_every_relative_tolerance(put: Put) -> N
     content, regression = found(put("a", [ivp(0.0)]), put("b", [ivp(1e-300)]), tolerance=10.0)
     assert regression
     assert content["groups"][0]["relative"] == "Infinity"
-    assert "from 0" in compare(put("a", [ivp(0.0)]), put("b", [ivp(1e-300)]))[0]
+    assert "from 0" in told(put("a", [ivp(0.0)]), put("b", [ivp(1e-300)]))[0]
 
 
 def test_an_integration_with_equal_values_over_its_seeds_is_exact_too(put: Put) -> None:
     a, b = [[ivp(error, seed=seed) for seed in range(3)] for error in (1e-9, 2e-9)]
     assert found(put("a", a), put("b", b))[1]
     mixed = [ivp(2e-9, seed=0), ivp(2e-9, seed=1), ivp(1e-9, seed=2)]
-    with pytest.raises(UsageError, match="3 seeds: 6 are needed"):
-        compare(put("a", a), put("b", mixed))
+    assert "3 seeds: 6 are needed" in compare(put("a", a), put("b", mixed)).refused
 
 
 def test_a_metric_without_a_direction_changes_and_is_no_regression(put: Put) -> None:
@@ -125,10 +129,9 @@ def test_a_metric_without_a_direction_changes_and_is_no_regression(put: Put) -> 
 
 def test_one_measured_time_says_nothing(put: Put) -> None:
     a, b = ([make({"median_seconds": v}, primary="median_seconds", trained=False)] for v in (1.0, 2.0))
-    with pytest.raises(UsageError, match="measurement, and varies"):
-        compare(put("a", a), put("b", b))
-    with pytest.raises(UsageError, match="1 seed: 6 are needed"):
-        compare(put("a", [ivp(1.0)]), put("b", [ivp(1.0, cost={"seconds": 9.0})]), metric="seconds")
+    assert "measurement, and varies" in compare(put("a", a), put("b", b)).refused
+    once = compare(put("a", [ivp(1.0)]), put("b", [ivp(1.0, cost={"seconds": 9.0})]), metric="seconds")
+    assert "1 seed: 6 are needed" in once.refused
 
 
 # ------------------------------------------------------------------------------------------------------- over the seeds
@@ -202,9 +205,9 @@ def test_noise_is_no_evidence(put: Put) -> None:
 
 def test_too_few_seeds_are_refused_with_the_number_that_is_needed(put: Put) -> None:
     a, b = put("a", trained(ACCURACY[:5])), put("b", trained([v / 2 for v in ACCURACY[:5]]))
-    with pytest.raises(UsageError, match="1 group with 5 seeds: 6 are needed") as refusal:
-        compare(a, b)
-    assert "-50 %" in str(refusal.value)  # what was seen is told all the same
+    result = compare(a, b)
+    assert result.refused == "nothing could be judged: 1 group with 5 seeds: 6 are needed."
+    assert "-50 %" in result.text  # what was seen is told all the same
     assert found(a, b, level=0.9)[1]  # 2 / 2^5 = 0.0625
 
 
@@ -213,8 +216,7 @@ def test_seeds_may_be_too_few_for_so_many_groups_alone(put: Put) -> None:
     for factor in (1.0, 0.5):
         rows = [trained([v * factor for v in ACCURACY], task={"name": "copying", "length": n}) for n in range(40)]
         sides.append([row for group in rows for row in group])
-    with pytest.raises(UsageError, match="8 seeds: 11 are needed for all 40 groups at once"):
-        compare(put("a", sides[0]), put("b", sides[1]))
+    assert "8 seeds: 11 are needed for all 40 groups at once" in compare(put("a", sides[0]), put("b", sides[1])).refused
     few = [side[: 6 * 8] for side in sides]  # 6 * 2 / 2^8 = 0.047
     assert [g["verdict"] for g in found(put("a", few[0]), put("b", few[1]))[0]["groups"]] == ["regression"] * 6
 
@@ -264,7 +266,7 @@ def test_a_cost_can_be_compared(put: Put) -> None:
 def test_a_result_that_is_lost_is_a_regression(put: Put, status: str) -> None:
     bad = ivp(0.5, status=status, reason="boom\nat line 3", metrics={})
     a, b = put("a", [ivp(0.5)]), put("b", [bad])
-    text, regression = compare(a, b)
+    text, regression = told(a, b)
     assert regression
     assert f"-> {status} (boom)" in text
     content, mended = found(b, a)
@@ -292,7 +294,7 @@ def test_an_infinity_is_judged_only_where_there_is_a_direction(put: Put) -> None
 
 def test_what_fails_on_both_sides_is_counted(put: Put) -> None:
     rows = [ivp(0.5), ivp(0.0, status="failed", metrics={}, solver={"cell": "true-field", "steps": 3})]
-    text, regression = compare(put("a", rows), put("b", rows))
+    text, regression = told(put("a", rows), put("b", rows))
     assert not regression
     assert "1 point without a result in both (failed)" in text
 
@@ -303,7 +305,7 @@ def test_the_last_row_of_a_point_counts(put: Put) -> None:
 
 def test_groups_of_one_side_alone_are_counted(put: Put) -> None:
     other = ivp(0.5, dtype="float32")
-    text, regression = compare(put("a", [ivp(0.5), other]), put("b", [ivp(0.5)]))
+    text, regression = told(put("a", [ivp(0.5), other]), put("b", [ivp(0.5)]))
     assert not regression
     assert text.endswith("1 point only before.")
     with pytest.raises(UsageError, match="no point in common"):
@@ -361,7 +363,7 @@ def test_torn_lines_and_hostile_text_are_told_harmlessly(put: Put) -> None:
     a, b = put("a", [ivp(0.5)]), put("b", [ivp(0.5, status="failed", metrics={}, reason="\x1b[31mred\u202e")])
     with (b / FILE).open("a") as file:
         file.write('{"schema": 1, "id"')
-    text, _ = compare(a, b)
+    text, _ = told(a, b)
     assert "torn after" in text
     assert "\x1b" not in text
     assert "\u202e" not in text
@@ -390,9 +392,9 @@ def test_whatever_the_numbers_are(
         return
     for group in content["groups"]:
         assert group["verdict"] != "regression" or (regression and group["difference"] < 0)
-    text, again = compare(*folders, tolerance=tolerance, level=level)
+    text, again = told(*folders, tolerance=tolerance, level=level)
     assert again is regression
-    assert text == compare(*folders, tolerance=tolerance, level=level)[0]
+    assert text == told(*folders, tolerance=tolerance, level=level)[0]
 
 
 # ----------------------------------------------------------------------------------------------- determinism, size, use
@@ -409,7 +411,7 @@ def test_the_text_depends_on_the_rows_alone(put: Put, tmp_path: Path) -> None:
     lower = big(60, 12, -0.1)
     a, b = put("a", rows), put("b", lower)
     code = "import sys; from pathlib import Path; from odernn.suite.comparison import compare\n"
-    code += f"print(compare(Path({str(a)!r}), Path({str(b)!r}))[0]); assert 'torch' not in sys.modules"
+    code += f"print(compare(Path({str(a)!r}), Path({str(b)!r})).text); assert 'torch' not in sys.modules"
     texts = set()
     for seed, threads in (("1", "1"), ("2", "2")):
         environment = {**os.environ, "PYTHONHASHSEED": seed, "OMP_NUM_THREADS": threads}
@@ -443,5 +445,35 @@ def test_exit_statuses(put: Put, capsys: pytest.CaptureFixture[str]) -> None:
     assert json.loads(capsys.readouterr().out)["tolerance"] == 0.3
     assert main(["compare", str(a), str(b), "--metric", "nonsense"]) == 2
     one, other = put("c", trained([0.5])), put("d", trained([0.4]))
+    capsys.readouterr()
     assert main(["compare", str(one), str(other)]) == 2
-    assert "nothing could be judged" in capsys.readouterr().err
+    said = capsys.readouterr()
+    assert said.err == "odernn: nothing could be judged: 1 group with 1 seed: 6 are needed.\n"
+    assert [line.split()[0] for line in said.out.splitlines()[2:4]] == ["verdict", "refused"]
+
+
+def test_what_is_refused_is_no_clean_bill_beside_what_is_unchanged(
+    put: Put, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Errors ten times as large with two seeds, and an integration that did not change."""
+    few = [trained(values, "mean_squared_error") for values in ([0.01, 0.02], [0.1, 0.2])]
+    a, b = put("a", [*few[0], ivp(1e-9)]), put("b", [*few[1], ivp(1e-9)])
+    assert main(["compare", str(a), str(b)]) == 2
+    said = capsys.readouterr()
+    assert said.err == "odernn: 1 of 2 groups could not be judged: 1 group with 2 seeds: 6 are needed.\n"
+    assert "+900 %" in said.out
+    assert said.out.endswith("2 groups compared: 1 refused, 1 exactly unchanged.\n")
+    assert main(["compare", str(a), str(b), "--json"]) == 2
+    assert json.loads(capsys.readouterr().out)["refused"].startswith("1 of 2 groups could not be judged")
+    worse = put("c", [*few[1], ivp(1e-8)])
+    assert main(["compare", str(a), str(worse)]) == 4, "a regression wins"
+    said = capsys.readouterr()
+    assert "Refused: 1 group with 2 seeds: 6 are needed." in said.out
+    assert said.err == ""
+    assert main(["compare", "--help"]) == 0
+    assert "could not be judged" in " ".join(capsys.readouterr().out.split())
+
+
+def test_numbers_past_arithmetic_are_refused_in_a_sentence(put: Put) -> None:
+    a, b = (put(name, trained([sign * 1e308] * 6)) for name, sign in (("a", 1.0), ("b", -1.0)))
+    assert compare(a, b).refused == "nothing could be judged: 1 group with numbers too large for arithmetic."

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
+import os
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -174,8 +177,6 @@ print(json.dumps([name for name in sys.modules if name.startswith(("torch", "my_
 
 
 def test_a_plugin_counts_with_its_own_package_and_version_and_nothing_is_imported(tmp_path: Path) -> None:
-    import json
-
     package = tmp_path / "my_plugin"
     package.mkdir()
     (package / "__init__.py").write_text("raise RuntimeError('imported')\n")
@@ -207,6 +208,64 @@ def test_a_plugin_counts_with_its_own_package_and_version_and_nothing_is_importe
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: my-plugin\nVersion: 1.3\n")
     after = found()[0]
     assert {name for name in before if before[name] != after[name]} == {"my_plugin.helper", "package my-plugin"}
+
+
+INSTALLED = """
+import json, sys
+from odernn.suite.fingerprint import code_of
+code = code_of(json.loads(sys.argv[1]))
+print(json.dumps([dict(code.modules), dict(code.packages), sorted(code.imports)]))
+"""
+
+
+def distribution(home: Path, name: str, version: str, *packages: str, **more: str) -> None:
+    """Installs one, each of its packages as a module of one line."""
+    info = home / f"{name.replace('-', '_')}-{version}.dist-info"
+    info.mkdir(parents=True)
+    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
+    (info / "RECORD").write_text("".join(f"{package}/__init__.py,,\n" for package in packages))
+    for file, text in more.items():
+        (info / f"{file}.txt").write_text(text)
+    for package in packages:
+        (home / package).mkdir()
+        (home / package / "__init__.py").write_text("X = 1\n")
+
+
+def test_packages_of_a_plugin_count_by_their_files_and_those_of_others_by_their_versions(tmp_path: Path) -> None:
+    site, checkout = tmp_path / "site-packages", tmp_path / "checkout"
+    distribution(site, "mine", "1", "my_plugin", "my_core", entry_points="[odernn.tasks]\nmine = my_plugin:TASK\n")
+    distribution(site, "tables", "2.0", "tables")
+    distribution(site, "the-trees", "3.1", "trees")
+    (site / "loose.py").write_text("X = 1\n")
+    (checkout / "workshop").mkdir(parents=True)
+    (checkout / "workshop" / "__init__.py").write_text("from . import bench\nimport trees.leaf\n")
+    (checkout / "workshop" / "bench.py").write_text("X = 1\n")
+    imports = "import my_core, tables, workshop, loose, absent, os, numpy, jax\n"
+    (site / "my_plugin" / "__init__.py").write_text(imports)
+    own = tmp_path / "own.py"
+    own.write_text(imports)
+
+    def found(task: str) -> tuple[dict[str, str], dict[str, str], list[str]]:
+        done = subprocess.run(
+            [sys.executable, "-c", INSTALLED, json.dumps({**LEARNED, "task": {"name": task}})],
+            env={"PYTHONPATH": f"{site}:{checkout}", "PATH": "", "PYTHONDONTWRITEBYTECODE": "1"},
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        modules, packages, imports = json.loads(done.stdout)
+        return modules, packages, imports
+
+    modules, packages, used = found("mine")
+    assert {"my_plugin", "my_core", "loose", "workshop", "workshop.bench"} <= set(modules)
+    assert not {"tables", "trees", "os", "numpy"} & set(modules)
+    assert packages == {"tables": "2.0", "trees": "3.1"}
+    assert {"tables", "trees", "numpy", "jax", "absent"} <= set(used)
+    assert found(str(own))[1] == {"tables": "2.0", "trees": "3.1", "my_core": "1"}
+    for file in (site / "my_core" / "__init__.py", checkout / "workshop" / "bench.py", site / "loose.py"):
+        file.write_text("X = 2\n")
+    after = found("mine")[0]
+    assert {name for name in modules if modules[name] != after[name]} == {"my_core", "workshop.bench", "loose"}
 
 
 def called(one: dict[str, Any]) -> set[str]:
@@ -278,6 +337,81 @@ def test_many_points_share_few_codes_and_an_edit_is_noticed(point: Make, toy: Pa
     prints = Fingerprints()
     codes = {id(prints.of({**one, "seed": seed})) for seed in range(1000)}
     assert len(codes) == 1
-    assert prints.intact()
+    assert prints.of(one).intact()
     own.write_text(toy.read_text() + "X = 1\n")
-    assert not prints.intact()
+    assert not prints.of(one).intact()
+
+
+def test_an_edit_that_was_taken_back_is_noticed(point: Make, toy: Path, tmp_path: Path) -> None:
+    """What ran in between is not known, although the file is what it was, its time of writing too."""
+    own = tmp_path / "own.py"
+    own.write_text(toy.read_text())
+    one = point("ok")
+    one["task"]["name"] = str(own)
+    code, before = code_of(one), own.stat()
+    time.sleep(0.02)  # longer than a file system's clock stands still
+    own.write_text(toy.read_text().replace("0.5", "0.7"))
+    own.write_text(toy.read_text())
+    os.utime(own, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert own.stat().st_mtime_ns == before.st_mtime_ns
+    assert code_of(one).digest == code.digest
+    assert not code.intact()
+
+
+def test_a_new_name_of_a_shared_file_is_no_edit(tmp_path: Path) -> None:
+    """As installers make them, that keep one copy for all environments."""
+    path = tmp_path / "a.py"
+    path.write_text("X = 1\n")
+    os.link(path, tmp_path / "b.py")
+    before = stamp_of(path)
+    time.sleep(0.02)
+    os.link(path, tmp_path / "c.py")
+    assert stamp_of(path) == before
+
+
+def test_a_file_that_comes_in_beside_is_noticed(point: Make, toy: Path, tmp_path: Path) -> None:
+    own = tmp_path / "own.py"
+    own.write_text(toy.read_text() + "try:\n    import helper\nexcept ImportError:\n    pass\n")
+    one = point("ok")
+    one["task"]["name"] = str(own)
+    code = code_of(one)
+    assert code.intact()
+    (tmp_path / "helper.py").write_text("X = 1\n")
+    assert not code.intact()
+
+
+BESIDE = {
+    "a package": ("import helpers", "helpers/__init__.py"),
+    "a module of a package": ("from helpers.maths import SHIFT", "helpers/maths.py"),
+    "a module without a package": ("import folder.maths as m", "folder/maths.py"),
+    "by way of a package": ("import helpers", "helpers/near.py"),
+    "from above": ("import helpers", "helpers/far.py"),
+    "named like us": ("import odernn_helper", "odernn_helper.py"),
+    "the function behind import": ("h = __import__('helper')", "helper.py"),
+    "by its path": ("spec_from_file_location('h', dirname(__file__) + '/helper.py')", "helper.py"),
+    "carried out": ("runpy.run_path(str(Path(__file__).with_name('helper.py')))", "helper.py"),
+}
+
+
+@pytest.mark.parametrize("linked", [False, True], ids=["", "linked"])
+@pytest.mark.parametrize("what", BESIDE)
+def test_whatever_a_file_loads_from_beside_it_counts(point: Make, tmp_path: Path, what: str, linked: bool) -> None:
+    statement, name = BESIDE[what]
+    home = tmp_path / "home"
+    (home / "helpers").mkdir(parents=True)
+    (home / "helpers" / "__init__.py").write_text("from . import near\n")
+    (home / "helpers" / "near.py").write_text("import helpers.far\n")
+    own, file = home / "own.py", home / name
+    own.write_text(statement + "\n")
+    file.parent.mkdir(exist_ok=True)
+    if not file.exists():
+        file.write_text("")
+    one = point("ok")
+    one["task"]["name"] = str(own)
+    if linked:
+        (tmp_path / "link.py").symlink_to(own)
+        one["task"]["name"] = str(tmp_path / "link.py")
+    before = code_of(one)
+    file.write_text(file.read_text() + "SHIFT = 1\n")
+    after = code_of(one)
+    assert {key for key in after.modules if after.modules[key] != before.modules.get(key)} == {str(file)}

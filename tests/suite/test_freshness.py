@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from odernn.suite.fingerprint import Code
-from odernn.suite.freshness import FILE, CodeBook, judge
+from odernn.suite.freshness import FILE, CodeBook, judge, versions, vouched
+from odernn.suite.source import stamp_of
 
 FACTS = {"python": "3.11.7", "packages": {"numpy": "2.4", "scipy": "1.17", "sympy": "1.14", "torch": "2.13"}}
 MODULES = {"a.one": "11111111", "a.two": "22222222", "tableau rk4": "33333333"}
@@ -78,6 +80,34 @@ def test_versions_count_where_the_point_uses_the_package() -> None:
     assert judge(row(jax="0.9"), CODE, FACTS, CodeBook()).state == "fresh", "the point does not use it"
     assert reason(row(python="3.12.1")) == "Python 3.12 then, 3.11 now."
     assert reason(row(python="3.12.1", code=None), torch="3").count(";") == 2
+
+
+def test_what_only_a_plugin_imports_is_compared_too() -> None:
+    code = Code("c" * 16, MODULES, frozenset({"trees"}), {"trees": "3.1"})
+    assert judge(row(trees="3.1"), code, FACTS, CodeBook()).state == "fresh"
+    assert reason(row(trees="3.0"), code) == "trees 3.0 then, 3.1 now."
+    assert reason(row(), code) == "trees unsaid then, 3.1 now."
+    assert reason(row(trees="3.1"), replace(code, packages={})) == "trees 3.1 then, absent now."
+
+
+def test_a_row_that_comes_in_says_what_it_will_be_judged_by(tmp_path: Path) -> None:
+    path = tmp_path / "task.py"
+    path.write_text("X = 1\n")
+    code = Code("c" * 16, MODULES, frozenset({"trees"}), {"trees": "3.1"}, {str(path): stamp_of(path)})
+    environment = {**FACTS, "code": "c" * 16, "cpu": "one"}
+    signed = vouched(environment, code)
+    assert signed == {**environment, "packages": {**FACTS["packages"], "trees": "3.1"}}  # type: ignore[dict-item]
+    assert judge({**row(), "environment": signed}, code, FACTS, CodeBook()).state == "fresh"
+    assert vouched({**environment, "code": None}, code)["code"] is None, "its worker does not vouch for it"
+    path.write_text("X = 22\n")
+    assert vouched(environment, code)["code"] is None, "its code was edited meanwhile"
+
+
+def test_the_versions_that_count_are_those_of_packages_that_the_point_uses() -> None:
+    facts = {"python": "3.11.7", "packages": {**FACTS["packages"], "diffrax": "0.7", "jax": "0.9"}}  # type: ignore[dict-item]
+    used = {"numpy": "2.4", "scipy": "1.17", "sympy": "1.14", "torch": "2.13", "Python": "3.11"}
+    assert versions(CODE, FACTS) == used
+    assert versions(CODE, facts) == {**used, "diffrax": "0.7"}
 
 
 def test_the_book_is_appended_to_and_a_torn_line_is_set_aside(tmp_path: Path) -> None:

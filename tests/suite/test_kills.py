@@ -121,7 +121,7 @@ class Disturber:
                     if kind == "driver":
                         self.driver.wait(60)
                     return
-            time.sleep(0.1)  # to look through all processes takes a core
+            time.sleep(0.05)  # to look through all processes takes a core
         pytest.fail(f"there was no {kind} to kill in a minute:\n{self.log.read_text()[-3000:]}")
 
     def complete(self) -> None:
@@ -152,7 +152,7 @@ def disturb(toy: Path, folder: Path, kills: Counter[str], toys: int) -> Disturbe
             time.sleep(draw.uniform(0.0, 2.5))  # from the first import to well into the runs
             number = draw.choice([signal.SIGKILL, signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
         else:
-            time.sleep(draw.uniform(0.0, 0.2))
+            time.sleep(draw.uniform(0.0, 0.1))
         one.kill(kind, number)
     one.complete()
     assert one.kills.total() == kills.total()

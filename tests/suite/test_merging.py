@@ -80,7 +80,7 @@ def test_a_merged_folder_merges_into_itself(put: Put, out: Path, tmp_path: Path)
     assert (tmp_path / "again" / FILE).read_bytes() == (out / FILE).read_bytes()
 
 
-def test_the_same_result_twice_is_one_row_that_names_both_environments(put: Put, out: Path) -> None:
+def test_the_same_result_twice_is_one_row_that_names_both_environments(put: Put, out: Path, tmp_path: Path) -> None:
     early = make(environment={"cpu": "one"}, finished="2026-01-01T00:00:01.000+00:00", cost={"seconds": 1.0})
     late = make(environment={"cpu": "two"}, finished="2026-01-02T00:00:01.000+00:00", cost={"seconds": 2.0})
     said = merge([put("a", [late]), put("b", [early])], out)
@@ -88,6 +88,9 @@ def test_the_same_result_twice_is_one_row_that_names_both_environments(put: Put,
     assert row["cost"] == {"seconds": 2.0}
     assert row["environment"] == {"cpu": "two", "also": [{"cpu": "one"}]}
     assert "1 point of them in more than one folder" in said
+    assert "the row finished last stays, and names the other environments (2 rows were read)." in said
+    again = merge([tmp_path / "a", tmp_path / "a"], tmp_path / "again")
+    assert again.endswith("the row finished last stays (2 rows were read).")
 
 
 def test_provenance_is_kept_whatever_the_order(put: Put, out: Path, tmp_path: Path) -> None:

@@ -336,6 +336,15 @@ class Villain(Task):
         code = "h = []\\nwhile True: h.append(bytearray(b'x') * 2**22)"
         subprocess.run([sys.executable, "-c", code])
 
+    def shares(self):
+        """Processes that have their parent's memory, and none of their own."""
+        hoard = bytearray(b"x") * (400 * 2**20)
+        for _ in range(6):
+            if os.fork() == 0:
+                time.sleep(600)
+        time.sleep(2)
+        assert len(hoard) == 400 * 2**20
+
     def environment(self):
         os.environ["VILLAIN"] = "was here"
         os.chdir("/")
@@ -435,6 +444,18 @@ def test_hostile_runs_beside_good_ones(villain: Callable[..., dict[str, Any]], t
     assert gone([int(pid) for pid in noted(tmp_path)])
 
 
+def test_a_crash_in_compiled_code_says_where(villain: Callable[..., dict[str, Any]]) -> None:
+    lines = one(villain("segfault"))["reason"].splitlines()
+    assert lines[0] == "the process was killed by SIGSEGV."
+    assert any(line.lstrip().startswith('File "villain.py"') and line.endswith("in segfault") for line in lines), lines
+
+
+def test_memory_that_processes_share_counts_once(villain: Callable[..., dict[str, Any]]) -> None:
+    row = one(villain("shares"), Limits(seconds=60.0, bytes=3 * 2**30 // 2))
+    assert row["status"] == "ok", row["reason"]
+    assert row["cost"]["peak_memory_mib"] > 400
+
+
 @pytest.mark.parametrize("what", ["hoards", "hoards_elsewhere"])
 def test_memory_is_enforced_wherever_it_is_taken(villain: Callable[..., dict[str, Any]], what: str) -> None:
     row = one(villain(what), Limits(seconds=60.0, bytes=3 * 2**30 // 2))
@@ -532,6 +553,29 @@ def test_a_run_that_holds_the_lock_does_not_outlive_a_killed_driver(
             break
         time.sleep(0.1)
     assert list(temporary.glob("odernn-*")) == []
+
+
+def test_the_server_hears_no_interrupt_and_a_long_path_of_temporary_files_is_none_of_its_socket(
+    point: Make, tmp_path: Path
+) -> None:
+    """SigBlk of the server has the bit of SIGINT, or Ctrl-C while it imports torch would be its traceback."""
+    place = tmp_path / ("long" * 30)
+    place.mkdir()
+    script = (
+        "import json, sys\n"
+        "from multiprocessing import forkserver\n"
+        "from pathlib import Path\n"
+        "from odernn.suite.pool import run_all\n"
+        "(row,) = run_all([json.loads(sys.argv[1])], facts={})\n"
+        "status = Path(f'/proc/{forkserver._forkserver._forkserver_pid}/status').read_text()\n"
+        "blocked = int(next(line for line in status.splitlines() if line.startswith('SigBlk')).split()[1], 16)\n"
+        "print(row['status'], blocked >> 1 & 1, row['reason'])\n"
+    )
+    environment = os.environ | {"TMPDIR": str(place)}
+    command = [sys.executable, "-c", script, json.dumps(point("ok"))]
+    done = subprocess.run(command, env=environment, check=False, capture_output=True, text=True)
+    assert done.stdout.split() == ["ok", "1"], done.stderr
+    assert list(place.glob("odernn-*")) == []
 
 
 def test_nothing_is_left_open(villain: Callable[..., dict[str, Any]]) -> None:

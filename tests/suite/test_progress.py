@@ -13,7 +13,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from rich.cells import cell_len
 from rich.console import Console
@@ -226,6 +226,7 @@ WILD = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_siz
 
 
 @given(st.lists(st.tuples(WILD, WILD, WILD, WILD, WILD), min_size=1, max_size=4))
+@example([(1e-272, 1e-300, "", "", 1.0)])  # whose product is 0
 def test_a_pace_is_learned_from_rows_of_any_values(wild: list[tuple[Any, ...]]) -> None:
     rows = []
     for length, updates, cell, name, seconds in wild:

@@ -125,6 +125,20 @@ def test_the_first_failure_ends_a_run_that_is_to_fail_fast(experiment: Path, tmp
     assert run(experiment, "--out", out, "--set", "what=ok", "--fail-fast") == 0
 
 
+def test_a_run_that_fails_fast_and_retries_gets_to_every_point(experiment: Path, tmp_path: Path, capsys: Out) -> None:
+    experiment.write_text(experiment.read_text().replace('"ok"', '["raise", "ok"]').replace("seeds = 3", "seeds = 2"))
+    out, said = tmp_path / "out", list[str]()
+    for _ in range(4):
+        assert run(experiment, "--out", out, "--jobs", "1", "--fail-fast", "--retry-failed") == 1
+        said += [line for line in capsys.readouterr().err.splitlines() if "ended at the first failure" in line]
+    done = [(row["status"], row["seed"]) for row in rows(out)]
+    assert done[:2] == [("failed", 0), ("failed", 1)], "what failed is retried last"
+    assert done[2:] == [("ok", 0), ("ok", 1), ("failed", 0), ("failed", 1)], "what failed longest ago comes first"
+    ends = [line.partition("failure, ")[2] for line in said]
+    goes_on = "left to run; the same command goes on from here, and runs the failed one again last."
+    assert ends == [f"with {left} {goes_on}" for left in ("3 points", "3 points", "1 point", "1 point")]
+
+
 def test_a_second_experiment_in_the_folder_sees_the_rows_of_the_first(experiment: Path, tmp_path: Path) -> None:
     other = tmp_path / "more.toml"
     other.write_text(experiment.read_text().replace('"toys"', '"more"').replace("seeds = 3", "seeds = 4"))
@@ -143,7 +157,7 @@ def test_the_next_start_says_what_it_found(experiment: Path, tmp_path: Path, cap
     said = capsys.readouterr().err
     assert f"{out / FILE}, line 3: torn after 22 bytes, set aside." in said
     assert f"2 rows are in {out}, and a torn line was set aside." in said
-    assert "1 points on" in said
+    assert "1 point on" in said
     assert "2 of 3 are there already" in said
     assert [row["seed"] for row in rows(out)][2:] == [2]
 

@@ -220,3 +220,22 @@ def test_a_note_that_cannot_be_written_is_not_missed(tmp_path: Path) -> None:
     (tmp_path / "progress.json").mkdir()
     note(tmp_path, {"done": 1})
     assert [path.name for path in tmp_path.iterdir()] == ["progress.json"]
+
+
+def test_points_of_a_driver_that_is_gone_are_counted_in_the_rows(tmp_path: Path) -> None:
+    """It was killed, or its disk was full, before it noted what it wrote last."""
+    child = subprocess.Popen([sys.executable, "-c", ""])
+    child.wait()
+    out = tmp_path / "out"
+    with writer(out) as file:
+        file.append(make(0, experiment="quick", started=ago(900)))
+        file.append(make(1, experiment="other", started=ago(5)))
+        for number, seconds in ((2, 9), (3, 8), (4, 7)):
+            file.append(make(number, experiment="quick", started=ago(seconds)))
+        file.append(make(5, experiment="quick", started=ago(6), status="failed", reason="boom"))
+    note(out, facts(pid=child.pid, started=ago(10), total=16, fresh=1, done=1, failed=0))
+    assert status(out).splitlines()[0] == (
+        f"{out}: quick, 5 of 16 points are done, 1 of them before this run, 1 of them failed."
+    )
+    note(out, facts(pid=child.pid, started=ago(10), total=1, fresh=0, done=1, failed=0))
+    assert status(out).splitlines()[0].startswith(f"{out}: quick, 1 of 1 point is done")

@@ -153,7 +153,8 @@ FORKS = "\n        if os.fork() == 0:\n            time.sleep(600)\n        os._
 DEEDS: Mapping[str, tuple[str, str, str | None, str]] = {
     "honest": ("pass", "", None, ""),
     "kills-itself": ("os.kill(os.getpid(), signal.SIGKILL)", "", DRAWS, "its process was killed by SIGKILL"),
-    "leaves-at-import": ("pass", "os._exit(0)", STARTING, "it ended its process with exit status 0"),
+    "leaves-at-import": ("pass", "os._exit(0)", "imports", "does not import: it ends its process with exit status 0"),
+    "dies-at-import": ("pass", "os.kill(os.getpid(), signal.SIGKILL)", STARTING, "its process was killed by SIGKILL"),
     "interrupts-at-import": ("pass", "raise KeyboardInterrupt", "imports", "does not import: KeyboardInterrupt"),
     "exits-at-import": ("pass", "raise SystemExit(3)", "imports", "does not import: SystemExit: 3"),
     "looks-up": (LOOKS_UP, "", OFFLINE, "it asked for getaddrinfo 'localhost'"),
