@@ -19,6 +19,7 @@ from .errors import PLUGIN_ERRORS, MissingPackage, UsageError
 from .experiment import UNTRAINED, Experiment
 from .fingerprint import Code, Fingerprints
 from .freshness import CodeBook, Verdict, judge
+from .printable import many
 from .row import Point, Row, Rows, describe, identity
 
 GPU_FILES = ("/dev/nvidiactl", "/dev/nvidia0", "/dev/nvhost-ctrl", "/dev/nvmap", "/dev/dxg", "/dev/kfd")
@@ -85,7 +86,7 @@ class Planner:
         if not planned:
             raise MissingPackage(f"no point of {experiment.name} can run here: {' and '.join(lacking)}")
         left_out = [
-            f"{count} points of {experiment.name} are left out, as they need a package: {told}"
+            f"{many(count, 'point')} of {experiment.name} left out for want of a package: {told}"
             for told, count in lacking.items()
         ]
         return Plan(experiment, folder, planned, rows, size, book, left_out)

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass, field
-from functools import cache, partial
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,6 @@ from odernn.suite import session
 from odernn.suite.cli import main
 from odernn.suite.environment import host
 from odernn.suite.fingerprint import Fingerprints
-from odernn.suite.planning import Planner
 
 CANARY = "odernn_canary"
 """A word of hostile inputs: code that holds it is never to be compiled."""
@@ -129,7 +128,7 @@ def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Command:
     monkeypatch.setattr(sys, "dont_write_bytecode", True)
     monkeypatch.setenv("MPLCONFIGDIR", str(tmp_path / "matplotlib"))
     monkeypatch.setattr(session, "host", _host)  # what no input changes is found out once
-    monkeypatch.setattr(session, "Planner", partial(Planner, prints=_prints()))
+    monkeypatch.setattr(session, "Fingerprints", _prints)
     monkeypatch.setattr(session, "PUBLISHED", tmp_path / "none")  # megabytes of rows that only tell a pace
 
     def carry_out(arguments: Sequence[str]) -> Ended:
