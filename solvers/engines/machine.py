@@ -37,7 +37,13 @@ LIBM = tuple(
     for suffix in ("", "f")
 )
 """The functions of the C library that printed code may call; intrinsics such as llvm.pow end there too."""
-MAGIC = b"odernn object 1\n"
+OUTSIDE = """
+!llvm.module.flags = !{!2147483647}
+!2147483647 = !{i32 7, !"RtLibUseGOT", i32 1}
+"""
+"""Functions that the compiler itself calls are found through the table, like those that `Lanes.lane_by_lane` declares:
+its room is in the block of an object's memory. Others get stubs, and their table lies elsewhere."""
+MAGIC = b"odernn object 2\n"
 MOST_BYTES = 256 * 2**20
 """What the cache folder may hold; above it, the oldest files go."""
 LOOK_EVERY = 32
@@ -167,7 +173,7 @@ def _target() -> Any:
 def _compiled(text: str) -> bytes:
     """The text as an optimised object file."""
     target = _target()
-    module = llvm.parse_assembly(text)
+    module = llvm.parse_assembly(text + OUTSIDE)
     module.triple = target.triple
     module.data_layout = str(target.target_data)
     module.verify()
@@ -179,7 +185,9 @@ def _compiled(text: str) -> bytes:
 
 def _linked(code: bytes) -> Any:
     """The engine that holds the object file's functions, ready to be called."""
-    engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), _target())
+    # LLVM's own manager of memory places code, constants and the table of outside functions apart; in a process full of
+    # other mappings (JAX's, say) that is beyond the reach of 32 bits, and LLVM aborts. llvmlite's has one block for all
+    engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), _target(), use_lmm=True)
     engine.add_object_file(llvm.ObjectFileRef.from_data(code))
     engine.finalize_object()
     return engine

@@ -119,6 +119,7 @@ class Lanes:
         name = name if self.dtype == "float64" else f"{name}f"
         function = declared(b, name, ir.FunctionType(self.scalar, [self.scalar] * len(values)))
         function.attributes.add("nounwind")
+        function.attributes.add("nonlazybind")  # see `machine.OUTSIDE`
         if self.width == 1:
             return b.call(function, values)
         result = ir.Constant(self.type, ir.Undefined)

@@ -258,3 +258,50 @@ def test_the_cache_folder_follows_the_platform(monkeypatch: pytest.MonkeyPatch) 
 def test_lanes_fill_a_register() -> None:
     assert machine.width("float32") == 2 * machine.width("float64")
     assert machine.width("float32") in (4, 8, 16)
+
+
+FAR = """
+import ctypes, math, mmap
+from llvmlite import ir
+from odernn.solvers.engines import machine, vector
+
+lanes, module = vector.Lanes("float64", 4), ir.Module()
+made, b = vector.function(module, "far", [lanes.pointer, lanes.pointer])
+x = lanes.load(b, made.args[0])
+total = lanes.call(b, "pow", b.fmul(x, x), x)
+for i in range(40):
+    total = b.fadd(total, lanes.lane_by_lane(b, "atan", b.fadd(x, lanes.constant(float(i)))))
+lanes.store(b, total, made.args[1])
+b.ret_void()
+code = machine._compiled(str(module))
+
+libc = ctypes.CDLL(None)
+libc.mmap.restype = ctypes.c_void_p
+libc.mmap.argtypes = [ctypes.c_void_p, *[ctypes.c_size_t] * 5]
+libc.munmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t]
+page, nothing, private = mmap.PAGESIZE, 0, 0x4022
+
+
+def taken(size):
+    return libc.mmap(None, size, nothing, private, 2**64 - 1, 0)
+
+
+assert len(code) > page
+wall = taken(6 * 2**30)
+while taken(2 * page) > wall:  # whatever has two pages is below the wall from now on
+    pass
+for i in range(8):  # and what has one may be 5 GiB above
+    libc.munmap(wall + 5 * 2**30 + 4 * i * page, page)
+function = machine.Library("far", machine._linked(code)).function("far", [ctypes.c_void_p] * 2)
+xs, out = (ctypes.c_double * 4)(0.1, 0.2, 0.3, 0.4), (ctypes.c_double * 4)()
+function(ctypes.addressof(xs), ctypes.addressof(out))
+for v, found in zip(xs, out):
+    assert math.isclose(found, (v * v) ** v + sum(math.atan(v + i) for i in range(40)), rel_tol=1e-14)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="it lays out memory with Linux's flags")
+def test_code_its_constants_and_outside_functions_are_within_reach_wherever_there_is_room() -> None:
+    """LLVM aborts the process otherwise, as it did beside JAX, whose mappings leave small holes far away."""
+    done = subprocess.run([sys.executable, "-c", FAR], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
