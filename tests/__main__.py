@@ -1,7 +1,6 @@
 """`python3 tests`: set a fresh clone up as `python3 suite` does, then run pytest with the arguments given.
 
-Tests run in one process more than there are cores, as some of them wait for others, unless the arguments say otherwise
-(`-n 0`: in this one) or measure (benchmarks).
+Tests run in one process a core, unless the arguments say otherwise (`-n 0`: in this one) or measure (benchmarks).
 """
 
 from __future__ import annotations
@@ -26,6 +25,5 @@ if __name__ == "__main__":
     os.chdir(ROOT)
     given = sys.argv[1:]
     alone = any(a.startswith(("-n", "--numprocesses", "--benchmark-", "--pdb")) for a in given)
-    cores = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
-    spread = [] if alone else ["-n", str(cores + 1), "--dist", "worksteal"]
+    spread = [] if alone else ["-n", "auto", "--dist", "worksteal"]
     sys.exit(set_up.start(["pytest", *spread, *given]))

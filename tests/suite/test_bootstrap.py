@@ -105,7 +105,7 @@ def test_a_set_up_clone_goes_straight_on(set_up: ModuleType, tmp_path: Path, fol
     elsewhere.mkdir()
     command = [sys.executable, str(tmp_path / folder), "list"]
     done = subprocess.run(command, capture_output=True, text=True, cwd=elsewhere, check=True)
-    tests = f"-P -m pytest -n auto list from {tmp_path}"
+    tests = f"-P -m pytest -n auto --dist worksteal list from {tmp_path}"
     want = f"-P -m odernn.suite list from {elsewhere}" if folder == "suite" else tests
     assert done.stdout.strip() == want
 
