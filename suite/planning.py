@@ -20,7 +20,7 @@ from .experiment import UNTRAINED, Experiment
 from .fingerprint import Code, Fingerprints
 from .freshness import CodeBook, Verdict, judge
 from .printable import many
-from .row import Point, Row, Rows, describe, identity
+from .row import FAILURES, Point, Row, Rows, describe, identity
 
 GPU_FILES = ("/dev/nvidiactl", "/dev/nvidia0", "/dev/nvhost-ctrl", "/dev/nvmap", "/dev/dxg", "/dev/kfd")
 """One of them is there where a driver of NVIDIA (of Tegra, of Windows below Linux) or AMD is."""
@@ -54,7 +54,7 @@ class Plan:
     left_out: Sequence[str] = ()
 
     def points(self) -> list[Point]:
-        """Those to run, in the order of the experiment."""
+        """Those to run, in their order: the experiment's, and retried failures last."""
         return [one.point for one in self.planned if one.runs]
 
     def count(self, state: str) -> int:
@@ -89,13 +89,27 @@ class Planner:
             f"{many(count, 'point')} of {experiment.name} left out for want of a package: {told}"
             for told, count in lacking.items()
         ]
-        return Plan(experiment, folder, planned, rows, size, book, left_out)
+        return Plan(experiment, folder, self._ordered(planned, rows), rows, size, book, left_out)
 
     def renewed(self, plan: Plan, rows: Rows, size: int) -> Plan:
         """The plan with what its folder holds by now; its points were checked before."""
         newest, book = rows.newest(), CodeBook.read(plan.folder)
         planned = [self._judged(one.point, newest, book) for one in plan.planned]
-        return Plan(plan.experiment, plan.folder, planned, rows, size, book)
+        return Plan(plan.experiment, plan.folder, self._ordered(planned, rows), rows, size, book)
+
+    def _ordered(self, planned: Sequence[Planned], stored: Rows) -> Sequence[Planned]:
+        """Points that failed in this code and are retried come after all others, the one that failed longest ago first:
+        so a command that ends at a failure, started again and again, gets to all of them."""
+        if not self.retry_failed:
+            return planned
+        place = {row["id"]: number for number, row in enumerate(stored.rows, 1) if row["status"] in FAILURES}
+        newest = stored.newest()
+
+        def failed(one: Planned) -> bool:
+            row = newest.get(one.id)
+            return row is not None and row["status"] in FAILURES and row["environment"].get("code") == one.code.digest
+
+        return sorted(planned, key=lambda one: place[one.id] if failed(one) else 0)
 
     def _placed(self, point: Point, newest: Mapping[str, Row], book: CodeBook, experiment: str) -> Planned:
         """The point on its device; on the CPU where it cannot run on the GPU, as with a library of the CPU alone.

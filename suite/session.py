@@ -8,11 +8,10 @@ from __future__ import annotations
 import os
 import shlex
 import signal
-import sys
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
 from typing import Any, NoReturn
@@ -25,12 +24,13 @@ from .experiment import Experiment, load_experiment, values_of
 from .fingerprint import Code, Fingerprints
 from .freshness import versions, vouched
 from .journal import Journal
-from .planning import Plan, Planned, Planner
+from .planning import Plan, Planner
 from .pool import GIB, Limits, run_all, warm_up
 from .printable import many, printable
-from .progress import Pace, Progress, duration
-from .row import FAILURES, FILE, Point, Row, Rows, describe, existing, read, writer
+from .progress import Pace, Progress
+from .row import FAILURES, FILE, Point, Row, Rows, existing, read, writer
 from .run import now
+from .telling import all_points, announce, explain, processes, say, tell
 from .worker import Held
 
 DEVICES = ("auto", "cpu", "cuda", "mps")
@@ -92,17 +92,17 @@ def _carry_out(request: Request) -> int:
         warm_up()  # the server imports torch while the points are checked
     planner = Planner(resolve(request.device), host(), request.retry_failed, prints=prints)
     plans = [
-        _failed_last(planner.plan(experiment, its, _folder(request, experiment), *found), request)
+        planner.plan(experiment, its, _folder(request, experiment), *found)
         for experiment, its, found in zip(experiments, points, stored, strict=True)
     ]
     for plan in plans:
-        _tell(plan, planner.device)
+        tell(plan, planner.device)
     pace = Pace(_history(plans))
     if not request.runs:
         for plan in plans:
             if request.explain:
-                _explain(plan)
-            _announce(plan, pace, _jobs(request, plan))
+                explain(plan)
+            announce(plan, pace, _jobs(request, plan))
         return ALL_RAN
     statuses: list[int] = []
     for plan in plans:
@@ -113,11 +113,6 @@ def _carry_out(request: Request) -> int:
     if SOME_FAILED in statuses:
         return SOME_FAILED
     return NOTHING_RUN if all(status == NOTHING_RUN for status in statuses) else ALL_RAN
-
-
-def say(line: str) -> None:
-    """One line to stderr, at once."""
-    print(f"odernn: {printable(line)}", file=sys.stderr, flush=True)
 
 
 # ------------------------------------------------------------------------------------------- before anything is written
@@ -203,82 +198,6 @@ def _history(plans: Sequence[Plan]) -> list[Row]:
     return rows + read(published).rows if published.is_file() else rows
 
 
-# ------------------------------------------------------------------------------------------------------ what is to run
-
-
-def _failed_last(plan: Plan, request: Request) -> Plan:
-    """The plan with the points that are retried after all others, the one that failed longest ago first: so a command
-    that ends at a failure, started again and again, gets to all of them."""
-    if not request.retry_failed:
-        return plan
-    place = {row["id"]: number for number, row in enumerate(plan.stored.rows, 1) if row["status"] in FAILURES}
-    newest = plan.stored.newest()
-
-    def failed(one: Planned) -> bool:
-        """Whether its newest row is a failure, of this code."""
-        row = newest.get(one.id)
-        return row is not None and row["status"] in FAILURES and row["environment"].get("code") == one.code.digest
-
-    retried = {one.id: place[one.id] for one in plan.planned if failed(one)}
-    return replace(plan, planned=sorted(plan.planned, key=lambda one: retried.get(one.id, 0)))
-
-
-def _tell(plan: Plan, device: str) -> None:
-    """What was found: rows, torn lines, points left out or left on the CPU, and why rows are stale."""
-    torn = [*plan.stored.torn, *plan.book.torn]
-    for sentence in torn:
-        say(sentence)
-    if torn:
-        aside = "a torn line was" if len(torn) == 1 else f"{len(torn)} torn lines were"
-        say(f"{_rows(len(plan.stored.rows))} in {plan.folder}, and {aside} set aside.")
-    for sentence in plan.left_out:
-        say(sentence)
-    left = sum(one.point["device"] == "cpu" for one in plan.planned)
-    if device not in ("auto", "cpu") and left:
-        say(f"{left} of {many(len(plan.planned), 'point')} cannot run on {device} and stay on the CPU, as rows say.")
-    reasons: dict[str, int] = {}
-    for one in plan.planned:
-        if one.verdict.state == "stale":
-            reasons[one.verdict.reason] = reasons.get(one.verdict.reason, 0) + 1
-    most = sorted(reasons.items(), key=lambda item: -item[1])
-    for reason, count in most[:3]:
-        say(f"{count} of {many(len(plan.planned), 'point')} of {plan.experiment.name} have a stale row: {reason}")
-    if most[3:]:
-        say(f"{sum(count for _, count in most[3:])} more are stale for other reasons, which --explain says.")
-
-
-def _rows(count: int) -> str:
-    return "1 row is" if count == 1 else f"{count} rows are"
-
-
-def _processes(count: int) -> str:
-    return many(count, "process", "processes")
-
-
-def _all(count: int) -> str:
-    return "its only point is" if count == 1 else f"all {count} points are"
-
-
-def _explain(plan: Plan) -> None:
-    for one in plan.planned:
-        print(printable(f"{one.verdict.state:7}  {describe(one.point)}: {one.verdict.reason}"))
-
-
-def _announce(plan: Plan, pace: Pace, jobs: int) -> None:
-    points, total = plan.points(), len(plan.planned)
-    seconds = pace.total(points, jobs)
-    time = "no rows yet to tell how long" if seconds is None else f"about {duration(seconds)} on {_processes(jobs)}"
-    if not points:
-        time = "nothing to run"
-    counts = ", ".join(f"{plan.count(state)} {state}" for state in ("fresh", "stale", "missing"))
-    done = total - len(points)
-    print(f"{plan.experiment.name}: {many(total, 'point')}, {done} done, {len(points)} to run ({counts}); {time}.")
-    for point in points[:3]:
-        print(f"  {printable(describe(point))}")
-    if len(points) > 3:
-        print(f"  ... and {len(points) - 3} more")
-
-
 # ------------------------------------------------------------------------------------------------------------- running
 
 
@@ -291,7 +210,7 @@ def _run(plan: Plan, planner: Planner, pace: Pace, request: Request) -> tuple[in
         gathered = _gather(plan, planner, pace, request)
         rows |= gathered
     else:
-        say(f"nothing to run, {_all(len(plan.planned))} in {plan.folder / FILE}.")
+        say(f"nothing to run, {all_points(len(plan.planned))} in {plan.folder / FILE}.")
     if request.fail_fast and any(row["status"] in FAILURES for row in gathered.values()):
         left = sum(one.runs and one.id not in gathered for one in plan.planned)
         say(f"{plan.experiment.name}: ended at the first failure, {_left(left, request.retry_failed)}.")
@@ -327,7 +246,7 @@ def _gather(plan: Plan, planner: Planner, pace: Pace, request: Request) -> dict[
         with writer(plan.folder) as file:
             if _size(plan.folder) != plan.size:  # another run wrote here since the rows were read
                 found = _found(plan.folder)
-                plan, newest = _failed_last(planner.renewed(plan, *found), request), found[0].newest()
+                plan, newest = planner.renewed(plan, *found), found[0].newest()
                 rows |= {one.id: newest[one.id] for one in plan.planned if not one.runs}
             plan.book.add(plan.folder, [one.code for one in plan.planned if one.runs])
             codes = {one.id: one.code for one in plan.planned if one.runs}
@@ -390,7 +309,7 @@ def _working(
     points, total = plan.points(), len(plan.planned)
     jobs = max(1, min(_jobs(request, plan), len(points)))
     done = f", {total - len(points)} of {total} are there already" if len(points) < total else ""
-    where = _processes(jobs) if request.scheduler is None else f"the cluster at {request.scheduler}"
+    where = processes(jobs) if request.scheduler is None else f"the cluster at {request.scheduler}"
     say(f"{many(len(points), 'point')} on {where}{done}; rows go to {plan.folder / FILE}")
     waiting = [{"id": one.id, **one.point} for one in plan.planned if one.runs]
     watch = _Watch(Progress(waiting, jobs, pace), Journal(plan.folder, plan.experiment.name, points, total, pace, jobs))
